@@ -1,0 +1,256 @@
+"""The record at the centre: what was measured, on what, and what was not.
+
+Frozen, versioned and free of torch. A quantity that could not be measured is *absent with a reason*;
+it is never 0 and never NaN. Every document begins with ``schema_version``; wall-clock facts sit in
+``run``, so that everything else is identical for the same command, seed and machine.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = "1.0"
+
+Direction = Literal["lower", "higher", "neither"]
+Severity = Literal["info", "warning", "error"]
+Cell = bool | int | float | str | None
+Sentence = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, no unknown fields, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Interval(Record):
+    """An uncertainty interval around a measured value, in the value's own unit."""
+
+    low: float
+    high: float
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    method: str
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"interval runs backwards: low {self.low} > high {self.high}")
+        return self
+
+
+class Measurement(Record):
+    """One number with its name, unit, direction, sample size and uncertainty, or the reason why there is none.
+
+    ``name`` is the stable key that policies use, for example ``lingering.fraction``. Exactly one of ``value`` and
+    ``absent`` is given, and where there is a value, exactly one of ``interval`` and ``interval_absent``.
+    """
+
+    name: str
+    meaning: Sentence
+    unit: str
+    better: Direction
+    value: int | float | None = None
+    absent: Sentence | None = None
+    n: int = Field(ge=0, description="How many images or classes the value rests on.")
+    interval: Interval | None = None
+    interval_absent: Sentence | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.value is None) == (self.absent is None):
+            raise ValueError(f"{self.name}: exactly one of value and absent must be given")
+        if self.value is None and self.interval is not None:
+            raise ValueError(f"{self.name}: an interval without a value")
+        if self.value is not None and (self.interval is None) == (self.interval_absent is None):
+            raise ValueError(f"{self.name}: exactly one of interval and interval_absent must be given")
+        return self
+
+
+class Column(Record):
+    """What a column of a table holds."""
+
+    name: str
+    unit: str
+    meaning: Sentence
+
+
+class Table(Record):
+    """Rows of named cells; an absent cell is ``None`` and another column of its row says why."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[dict[str, Cell], ...]
+
+    @model_validator(mode="after")
+    def _rows_fit_columns(self) -> Self:
+        names = [column.name for column in self.columns]
+        for number, row in enumerate(self.rows):
+            if list(row) != names:
+                raise ValueError(f"row {number} has the cells {list(row)}, the table has the columns {names}")
+        return self
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Give the table as a data frame, one row a row, columns in order."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows), columns=[column.name for column in self.columns])
+
+
+class Finding(Record):
+    """Something the reader has to know that is not a number: a lineage that does not hold, a guess that was made."""
+
+    code: str
+    severity: Severity
+    message: Sentence
+
+
+class Preprocessing(Record):
+    """How a picture becomes a network's input.
+
+    Short side to ``resize`` pixels (antialiased), centre crop of ``crop`` pixels, values divided by 255, then
+    ``(x - mean) / std`` per channel in RGB order. ``origin`` says where the numbers come from.
+    """
+
+    resize: int = Field(ge=1)
+    crop: int = Field(ge=1)
+    interpolation: Literal["nearest", "nearest-exact", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    origin: str
+
+    @property
+    def geometry(self) -> tuple[int, int, str]:
+        """Resize, crop and interpolation: models that share it can share decoded pixels."""
+        return (self.resize, self.crop, self.interpolation)
+
+
+class KeyMatch(Record):
+    """How the tensors of a checkpoint fit its architecture, by counts and by names where they did not."""
+
+    matched: int = Field(ge=0)
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = Field(default=(), description="Known not to belong to the classifier, e.g. auxiliary heads.")
+
+
+class ModelRecord(Record):
+    """What a network is and where it came from."""
+
+    spec: str
+    format: str
+    sha256: str | None = Field(description="Of the file; of the weights where a library loaded them.")
+    architecture: str
+    family: str | None
+    head: str
+    num_classes: int = Field(ge=1)
+    parameters: int = Field(ge=0)
+    dtype: str
+    keys: KeyMatch
+    non_finite: tuple[str, ...] = Field(default=(), description="Tensors that hold NaN or infinity.")
+    classes_known: bool
+    preprocessing: Preprocessing | None = None
+    notes: tuple[str, ...] = ()
+
+
+class SkippedImage(Record):
+    """A file that was left out, and why."""
+
+    file: str
+    reason: Sentence
+
+
+class DataRecord(Record):
+    """Which images were used, and which were not."""
+
+    path: str
+    fingerprint: str
+    images: int = Field(ge=0)
+    folders: int = Field(ge=0)
+    available: int = Field(ge=0, description="Image files found before any limit.")
+    other_files: int = Field(ge=0, description="Files that no image extension names.")
+    skipped: tuple[SkippedImage, ...] = ()
+
+
+class Provenance(Record):
+    """Everything the numbers depend on."""
+
+    models: dict[str, ModelRecord]
+    data: dict[str, DataRecord]
+    options: dict[str, Cell | list[Cell]]
+    seed: int
+    precision: str
+    device: str
+    versions: dict[str, str]
+
+
+class Run(Record):
+    """Facts of the clock and of the machine that change from run to run and on which no number depends."""
+
+    started_at: str
+    seconds: float
+    command: str
+    batch_size: int
+    workers: int
+
+
+class CheckResult(Record):
+    """The outcome of one check."""
+
+    schema_version: str = SCHEMA_VERSION
+    check: str
+    summary: Sentence
+    measurements: tuple[Measurement, ...]
+    tables: dict[str, Table]
+    findings: tuple[Finding, ...] = ()
+    provenance: Provenance
+    run: Run
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [measurement.name for measurement in self.measurements]
+        if len(names) != len(set(names)):
+            raise ValueError(f"measurement named twice: {sorted({n for n in names if names.count(n) > 1})}")
+        return self
+
+    def __getitem__(self, name: str) -> Measurement:
+        """Give the measurement of that name.
+
+        Raises:
+            KeyError: If the check makes no such measurement.
+        """
+        for measurement in self.measurements:
+            if measurement.name == name:
+                return measurement
+        raise KeyError(f"no measurement {name!r}; there are {', '.join(m.name for m in self.measurements)}")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Give one of the tables as a pandas data frame."""
+        return self.tables[name].to_pandas()
+
+    def summary_table(self) -> pd.DataFrame:
+        """Give all measurements as a pandas data frame, one row each, indexed by name."""
+        import pandas as pd
+
+        rows = [
+            {
+                "name": m.name,
+                "value": m.value,
+                "low": m.interval.low if m.interval else None,
+                "high": m.interval.high if m.interval else None,
+                "n": m.n,
+                "unit": m.unit,
+                "better": m.better,
+                "absent": m.absent,
+            }
+            for m in self.measurements
+        ]
+        return pd.DataFrame(rows).set_index("name")
+
+    def to_json(self) -> str:
+        """Write the whole record as JSON, floats at full precision, never NaN."""
+        return json.dumps(self.model_dump(mode="json"), allow_nan=False, indent=2, ensure_ascii=False) + "\n"
