@@ -135,7 +135,9 @@ class KeyMatch(Record):
     matched: int = Field(ge=0)
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = Field(default=(), description="Known not to belong to the classifier, e.g. auxiliary heads.")
+    ignored: tuple[str, ...] = Field(
+        default=(), description="Known not to belong to the classifier, e.g. auxiliary heads."
+    )
 
 
 class ModelRecord(Record):

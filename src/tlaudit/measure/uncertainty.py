@@ -1,0 +1,104 @@
+"""How far a number could have come out differently: intervals for shares and for means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from tlaudit.errors import DegenerateError, MeasureError, ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MINIMUM_FOR_BOOTSTRAP = 5
+"""Fewest values for a bootstrap interval (our choice): below, resampling knows next to nothing of the spread."""
+
+_CELLS_AT_ONCE = 2_000_000  # 16 MB of float64: bounds the memory of the resamples, whatever N is
+
+
+def share_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a share from independent yes/no trials.
+
+    Wilson's score interval (Wilson 1927), which stays inside [0, 1] and has a width also at 0 and n hits.
+
+    Args:
+        hits: Number of trials that came out yes, in [0, n].
+        n: Number of trials, at least 1.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        Lower and upper bound, each in [0, 1].
+
+    Raises:
+        DegenerateError: If there are no trials.
+        MeasureError: If hits lie outside [0, n] or the confidence outside (0, 1).
+
+    Example:
+        >>> low, high = share_interval(9, 10)
+        >>> round(low, 3), round(high, 3)
+        (0.596, 0.982)
+    """
+    _check_confidence(confidence)
+    if n < 1:
+        raise DegenerateError("a share of no trials is not defined")
+    if not 0 <= hits <= n:
+        raise MeasureError(f"hits must lie between 0 and the number of trials ({n}), got {hits}")
+    bounds = stats.binomtest(hits, n).proportion_ci(confidence_level=confidence, method="wilson")
+    return float(bounds.low), float(bounds.high)
+
+
+def bootstrap_mean_interval(
+    values: Tensor, generator: np.random.Generator, *, resamples: int = 2000, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Interval of a mean by resampling its values.
+
+    Percentile bootstrap (Efron 1979): the mean of N values drawn with replacement, `resamples` times, and the central
+    `confidence` share of those means.
+
+    Args:
+        values: Independent values, ``(N,)``, any unit; N at least `MINIMUM_FOR_BOOTSTRAP`.
+        generator: Source of randomness; the same state gives the same interval.
+        resamples: How many times to resample, at least 100.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        Lower and upper bound, in the unit of the values, inside their range.
+
+    Raises:
+        ShapeError: If `values` is not a vector of enough values.
+        MeasureError: If `resamples` or `confidence` is out of range.
+
+    Example:
+        >>> import torch
+        >>> low, high = bootstrap_mean_interval(torch.arange(100.0), np.random.default_rng(0))
+        >>> 40 < low < 49.5 < high < 59
+        True
+    """
+    _check_confidence(confidence)
+    if resamples < 100:
+        raise MeasureError(f"a bootstrap interval needs at least 100 resamples, got {resamples}")
+    if values.ndim != 1 or len(values) < MINIMUM_FOR_BOOTSTRAP:
+        raise ShapeError(
+            f"a bootstrap interval needs a vector of at least {MINIMUM_FOR_BOOTSTRAP} values, "
+            f"got shape {tuple(values.shape)}"
+        )
+    sample = values.double().cpu().numpy()
+    if np.ptp(sample) == 0:  # every resample has the same mean; scipy would warn of a degenerate distribution
+        return float(sample[0]), float(sample[0])
+    outcome = stats.bootstrap(
+        (sample,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, _CELLS_AT_ONCE // len(sample)),
+        confidence_level=confidence,
+        method="percentile",
+        rng=generator,
+    )
+    return float(outcome.confidence_interval.low), float(outcome.confidence_interval.high)
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise MeasureError(f"confidence must lie strictly between 0 and 1, got {confidence}")

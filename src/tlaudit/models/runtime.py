@@ -1,0 +1,137 @@
+"""Where networks run: the device, the precision, the memory format, and nothing left behind.
+
+`python -m tlaudit.models.runtime` says whether the installed torch and torchvision belong together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import torch
+
+from tlaudit.errors import InstallationError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How forward passes are made. No number depends on it but through rounding.
+
+    Attributes:
+        device: Where the networks run.
+        precision: ``fp32``, or ``bf16`` / ``fp16`` by autocast.
+        batch_size: Images in one forward pass.
+        workers: Processes that decode images; 0 decodes in the main process.
+    """
+
+    device: torch.device
+    precision: str
+    batch_size: int
+    workers: int
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        """No gradients, the asked precision, and fp32 that is fp32: TF32 is off inside and as it was afterwards."""
+        before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            with torch.inference_mode(), self._autocast():
+                yield
+        finally:
+            torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=_AUTOCAST[self.precision])
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Move a network to the device, weights channels-last, which convolutions on images want."""
+        return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def probabilities(self, module: nn.Module, pixels: Tensor) -> Tensor:
+        """Class probabilities of a batch.
+
+        Args:
+            module: A placed network in eval mode.
+            pixels: Normalised images, ``(N, 3, H, W)`` on the device.
+
+        Returns:
+            Softmax over the classes, ``(N, K)`` float32 on the device, each row summing to 1.
+        """
+        logits: Tensor = module(pixels)
+        return logits.float().softmax(dim=1)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` into a device that is there.
+
+    Raises:
+        UsageError: If the name is no device, or that device is not on this machine.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}; known are auto, cpu, cuda, cuda:N, mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device 'mps' is not available on this machine")
+    if device.type not in {"cpu", "cuda", "mps"}:
+        raise UsageError(f"device {name!r} is not supported; known are auto, cpu, cuda, cuda:N, mps")
+    return device
+
+
+def default_workers(device: torch.device) -> int:
+    """How many processes should decode images.
+
+    On the CPU they compete with the forward pass for the same cores, and one for two cores keeps up; an accelerator
+    waits for nothing else, so all cores decode.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // 2) if device.type == "cpu" else min(cores, 16)
+
+
+def check_installation() -> str:
+    """Make sure that torch and torchvision are of one build.
+
+    Returns:
+        A sentence naming both versions.
+
+    Raises:
+        InstallationError: If torchvision's compiled operators do not load with this torch.
+    """
+    versions = f"torch {metadata.version('torch')} and torchvision {metadata.version('torchvision')}"
+    try:
+        import torchvision
+
+        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except (RuntimeError, ImportError, AttributeError) as error:
+        raise InstallationError(
+            f"{versions} are of different builds ({error}). Remove both and install torchvision alone, which brings "
+            "the torch it was built with: pip uninstall -y torch torchvision && pip install torchvision"
+        ) from None
+    return f"{versions} belong together"
+
+
+if __name__ == "__main__":
+    try:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        log.info(check_installation())
+    except InstallationError as problem:
+        raise SystemExit(str(problem)) from None
