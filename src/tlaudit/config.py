@@ -156,6 +156,15 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
             if alternatives & given.keys():
                 kept = {key: value for key, value in kept.items() if key not in alternatives}
         written[section] = kept | given
+    return settle(written)
+
+
+def settle(written: dict[str, Any]) -> Settings:
+    """Make settings of plain values, by section and key; what is left out gets its default.
+
+    Raises:
+        ConfigError: If a key is unknown (the nearest known one is named) or a value of the wrong kind or out of range.
+    """
     try:
         return Settings.model_validate(written)
     except ValidationError as error:

@@ -29,6 +29,16 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Document(Record):
+    """A record that is written as a whole; it begins with the version of its schema."""
+
+    schema_version: str = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Write the record as JSON, floats at full precision, never NaN."""
+        return json.dumps(self.model_dump(mode="json"), allow_nan=False, indent=2, ensure_ascii=False) + "\n"
+
+
 class Interval(Record):
     """An uncertainty interval around a measured value, in the value's own unit."""
 
@@ -81,10 +91,17 @@ class Column(Record):
 
 
 class Table(Record):
-    """Rows of named cells; an absent cell is ``None`` and another column of its row says why."""
+    """Rows of named cells; an absent cell is ``None`` and another column of its row says why.
 
+    A short view shows the columns `brief` of the rows `worst`, under the title; both are part of the record so that
+    every format shows the same.
+    """
+
+    title: str
     columns: tuple[Column, ...]
     rows: tuple[dict[str, Cell], ...]
+    worst: tuple[int, ...] = Field(default=(), description="Numbers of the rows worth a look, worst first.")
+    brief: tuple[str, ...] = Field(description="Columns of a short view.")
 
     @model_validator(mode="after")
     def _rows_fit_columns(self) -> Self:
@@ -92,6 +109,10 @@ class Table(Record):
         for number, row in enumerate(self.rows):
             if list(row) != names:
                 raise ValueError(f"row {number} has the cells {list(row)}, the table has the columns {names}")
+        if not set(self.brief) <= set(names):
+            raise ValueError(f"the short view has columns that are not there: {sorted(set(self.brief) - set(names))}")
+        if any(not 0 <= number < len(self.rows) for number in self.worst):
+            raise ValueError(f"the short view has rows that are not there; the table has {len(self.rows)}")
         return self
 
     def to_pandas(self) -> pd.DataFrame:
@@ -200,10 +221,16 @@ class Run(Record):
     workers: int
 
 
-class CheckResult(Record):
+class Inspection(Document):
+    """What `tlaudit inspect` says of a checkpoint."""
+
+    model: ModelRecord
+    stages: tuple[str, ...] = Field(description="Module paths, in order of depth, at which features can be taken.")
+
+
+class CheckResult(Document):
     """The outcome of one check."""
 
-    schema_version: str = SCHEMA_VERSION
     check: str
     summary: Sentence
     measurements: tuple[Measurement, ...]
@@ -252,7 +279,3 @@ class CheckResult(Record):
             for m in self.measurements
         ]
         return pd.DataFrame(rows).set_index("name")
-
-    def to_json(self) -> str:
-        """Write the whole record as JSON, floats at full precision, never NaN."""
-        return json.dumps(self.model_dump(mode="json"), allow_nan=False, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,48 @@
+# Everything happens in .venv; Python 3.11 and make are all that has to be there.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test test-fast check format bench fixtures wheel clean
+
+demo: $(READY)  ## run the main job on the embedded world
+	$(BIN)/tlaudit demo
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest -q
+
+test-fast: $(READY)  ## all but the slow tests
+	$(BIN)/python -m pytest -q -m "not slow and not browser and not realdata"
+
+check: $(READY)  ## formatting, lint, types
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+
+format: $(READY)  ## put the code into shape
+	$(BIN)/ruff format src tests bench
+	$(BIN)/ruff check --fix src tests bench
+
+bench: $(READY)  ## measure against the bare forward pass, in one run
+	$(BIN)/python bench/lingering.py
+
+fixtures: $(READY)  ## draw the embedded world again and train its three networks
+	$(BIN)/python -m tlaudit.demo.training
+
+wheel: $(READY)  ## build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# uv installs in a third of the time, but knows nothing of pip's configuration (mirrors, proxies): where it fails, pip
+# does it. torchvision is asked for, and brings the torch it was built with; a torch of another build is noticed at
+# once instead of in the middle of a run.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]' \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m tlaudit.models.runtime
+	touch $(READY)
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache

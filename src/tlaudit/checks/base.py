@@ -1,0 +1,294 @@
+"""What every check is given and what it must give back."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import torch
+
+from tlaudit.data.classes import ClassNames, match_folders, target_labels
+from tlaudit.data.images import ImageSet, ImageStream
+from tlaudit.errors import UsageError
+from tlaudit.models.preprocess import Normalizer, resolve_preprocessing
+from tlaudit.models.runtime import Execution, default_workers, resolve_device
+from tlaudit.results import Cell, CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from torch import Tensor, nn
+
+    from tlaudit.config import DataOptions, ExecutionOptions, Options, PreprocessTable
+    from tlaudit.models.pair import Pair
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Shows how far a loop is; called with the loop's items, gives them back one by one."""
+
+    def __call__(self, items: Iterable[T], *, total: int, label: str) -> Iterable[T]:
+        """Give the items, of which there are `total`, and show `label` beside them."""
+
+
+def silent(items: Iterable[T], *, total: int, label: str) -> Iterable[T]:  # noqa: ARG001 - the protocol's names
+    """Show nothing."""
+    return items
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with the index of their class in the model that is asked about them.
+
+    Attributes:
+        images: The set.
+        labels: Class index of each item, ``(N,)`` int64, in the set's order.
+    """
+
+    images: ImageSet
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as it is fed: placed on the device, with its own preprocessing."""
+
+    module: nn.Module
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is audited: the networks, the images, and how the work is done.
+
+    Attributes:
+        pair: The networks.
+        source: Images of source classes, labelled by class index of the source network.
+        classes: Names of the source network's classes.
+        target: Images the network was finetuned on; labels are not needed.
+        val: Held-out target images labelled by class index of the finetuned network, or None.
+        preprocessing: Of ``source``, ``finetuned`` and ``baseline``.
+        execution: Device, precision, batch size, workers.
+        seed: For every random choice.
+        limit: At most so many images of each set, or None.
+        strict: Whether an unreadable image ends the run.
+        findings: What was noticed while this was put together.
+        progress: Shows how far a pass is.
+    """
+
+    pair: Pair
+    source: LabelledImages
+    classes: ClassNames
+    target: ImageSet
+    val: LabelledImages | None
+    preprocessing: Mapping[str, Preprocessing]
+    execution: Execution
+    seed: int
+    limit: int | None
+    strict: bool
+    findings: tuple[Finding, ...] = ()
+    progress: Progress = silent
+
+    def network(self, module: nn.Module, role: str) -> Network:
+        """Place a network whose backbone is that of `role` (``source``, ``finetuned`` or ``baseline``)."""
+        return Network(self.execution.place(module), self.preprocessing[role])
+
+    def predict(self, images: ImageSet, networks: Mapping[str, Network], label: str) -> Prediction:
+        """Begin one pass over the images through all the networks."""
+        return Prediction(self, images, networks, label)
+
+
+class Prediction:
+    """One pass over a set of images through several networks, each file decoded once.
+
+    Iterating gives, batch by batch, the indices of the images in the set, ``(N,)`` int64, and the class probabilities
+    of each network, ``(N, K)`` float32 on the device. Afterwards `record` says what was read.
+    """
+
+    def __init__(self, subject: Subject, images: ImageSet, networks: Mapping[str, Network], label: str) -> None:
+        self._execution, self._progress, self._label = subject.execution, subject.progress, label
+        self._networks = networks
+        self._normalizers = {
+            n.preprocessing: Normalizer(n.preprocessing, self._execution.device) for n in networks.values()
+        }
+        self._stream = ImageStream(
+            images,
+            list(self._normalizers),
+            batch_size=self._execution.batch_size,
+            workers=self._execution.workers,
+            strict=subject.strict,
+        )
+
+    def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """Run the pass."""
+        for batch in self._progress(self._stream, total=len(self._stream), label=self._label):
+            with self._execution.inference():
+                inputs = {p: normalize(batch.pixels[p.geometry]) for p, normalize in self._normalizers.items()}
+                scores = {
+                    name: self._execution.probabilities(network.module, inputs[network.preprocessing])
+                    for name, network in self._networks.items()
+                }
+            yield batch.index, scores
+
+    @property
+    def record(self) -> DataRecord:
+        """What was read and what was skipped; complete after the pass."""
+        return self._stream.record()
+
+
+OptionsT_contra = TypeVar("OptionsT_contra", bound="Options", contravariant=True)
+
+
+class Check(Protocol[OptionsT_contra]):
+    """One check: a name, and a run that leaves the subject as it was."""
+
+    @property
+    def name(self) -> str:
+        """Name of the check and of its subcommand."""
+
+    def run(self, subject: Subject, options: OptionsT_contra) -> CheckResult:
+        """Measure."""
+
+
+def assemble(
+    pair: Pair,
+    data: DataOptions,
+    *,
+    preprocess: PreprocessTable,
+    execution: ExecutionOptions,
+    progress: Progress = silent,
+) -> Subject:
+    """Put a subject together from networks and options: find the images, match folders to classes, pick the device.
+
+    Args:
+        pair: The networks.
+        data: Folders of images; `source` and `target` must be there.
+        preprocess: Overrides of what the weights say about preprocessing.
+        execution: Device, precision, batch size, workers and seed.
+        progress: Shows how far a pass is.
+
+    Returns:
+        The subject of a check.
+
+    Raises:
+        UsageError: If a folder is missing or an option cannot be met.
+        ClassMatchError: If a folder fits no class of its model, or several.
+        DataError: If a folder holds no image.
+    """
+    if data.source is None or data.target is None:
+        raise UsageError("source images and target images are needed: --source-data DIR --target-data DIR")
+    source = ImageSet.scan(data.source, labelled=True, limit=data.limit, seed=execution.seed)
+    target = ImageSet.scan(data.target, labelled=False, limit=data.limit, seed=execution.seed)
+    classes = ClassNames.of_model(pair.source.num_classes, pair.source.classes)
+    match = match_folders(source.folders, classes, data.class_map)
+    findings = [*pair.findings]
+    if match.by_order:
+        findings.append(
+            Finding(
+                code="classes.by_order",
+                severity="warning",
+                message=(
+                    f"The source checkpoint names no classes; its {len(source.folders)} folders were taken for its "
+                    "classes in sorted order, as torchvision's ImageFolder does. Give --class-map if that is wrong."
+                ),
+            )
+        )
+    device = resolve_device(execution.device)
+    return Subject(
+        pair=pair,
+        source=_label(source, match.indices),
+        classes=classes,
+        target=target,
+        val=_validation(data.val, target, pair, data.limit, execution.seed) if data.val else None,
+        preprocessing=_preprocessing(pair, preprocess),
+        execution=Execution(
+            device=device,
+            precision=execution.precision,
+            batch_size=execution.batch_size,
+            workers=default_workers(device) if execution.workers is None else execution.workers,
+        ),
+        seed=execution.seed,
+        limit=data.limit,
+        strict=data.strict,
+        findings=tuple(findings),
+        progress=progress,
+    )
+
+
+def _label(images: ImageSet, indices: Mapping[str, int]) -> LabelledImages:
+    labels = torch.tensor([indices[item.folder] for item in images.items if item.folder is not None])
+    return LabelledImages(images, labels)
+
+
+def _validation(path: Path, target: ImageSet, pair: Pair, limit: int | None, seed: int) -> LabelledImages:
+    images = ImageSet.scan(path, labelled=True, limit=limit, seed=seed)
+    indices = target_labels(target.folders, images.folders, pair.finetuned.num_classes, pair.finetuned.classes)
+    return _label(images, indices)
+
+
+def _preprocessing(pair: Pair, table: PreprocessTable) -> dict[str, Preprocessing]:
+    """Of each network: its own section of the configuration, then the common one, then the weights' metadata."""
+    models = {"source": pair.source, "finetuned": pair.finetuned, "baseline": pair.baseline}
+    return {
+        role: resolve_preprocessing(model.preprocessing, getattr(table, role), table)
+        for role, model in models.items()
+        if model is not None
+    }
+
+
+class Stopwatch:
+    """Notes when a run began, for the one part of a result that the clock may touch."""
+
+    def __init__(self) -> None:
+        self._started = datetime.now(UTC)
+        self._clock = time.perf_counter()
+
+    def stop(self, execution: Execution) -> Run:
+        """Give the facts of the run that ends now."""
+        return Run(
+            started_at=self._started.isoformat(timespec="seconds"),
+            seconds=time.perf_counter() - self._clock,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            batch_size=execution.batch_size,
+            workers=execution.workers,
+        )
+
+
+def provenance(subject: Subject, data: Mapping[str, DataRecord], options: Mapping[str, Cell]) -> Provenance:
+    """Gather what the numbers of a check depend on.
+
+    Args:
+        subject: What was audited.
+        data: What was read of each set of images.
+        options: The check's options as they were resolved.
+    """
+    models = {"source": subject.pair.source, "finetuned": subject.pair.finetuned, "baseline": subject.pair.baseline}
+    return Provenance(
+        models={
+            role: model.record.model_copy(update={"preprocessing": subject.preprocessing[role]})
+            for role, model in models.items()
+            if model is not None
+        },
+        data=dict(data),
+        options={**options, "limit": subject.limit, "strict_data": subject.strict},
+        seed=subject.seed,
+        precision=subject.execution.precision,
+        device=subject.execution.device.type,
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = ("tlaudit", "torch", "torchvision", "pillow", "numpy", "scipy")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}

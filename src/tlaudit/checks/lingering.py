@@ -1,0 +1,389 @@
+"""Lingering memories: source classes the target data never shows and the finetuned backbone still recognises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from tlaudit.checks.base import Stopwatch, Subject, provenance
+from tlaudit.checks.measured import Quantity, Recorder
+from tlaudit.checks.recognition import Recognition, recognise
+from tlaudit.errors import UsageError
+from tlaudit.measure import prevalence as measure
+from tlaudit.measure.uncertainty import MINIMUM_FOR_BOOTSTRAP
+from tlaudit.results import Cell, CheckResult, Column, Finding, Interval, Measurement, Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tlaudit.config import LingeringOptions
+    from tlaudit.results import DataRecord
+
+NAME = "lingering"
+NO_BASELINE = "no baseline was given (--baseline)"
+
+NO_VALIDATION = "no validation images were given (--val-data)"
+NONE_TESTED = "no source-only class has images in the source data"
+
+CONTROL_NEAR_CHANCE = 3
+"""The control's mean probability may be this many times chance before the reader is warned (our choice)."""
+
+MINIMUM_TARGET_IMAGES = 100
+"""Below so many target images a class is easily missing by accident; the reader is warned (our choice)."""
+
+QUANTITIES = {
+    "source_only.count": Quantity("classes", "neither", "Source classes that (almost) never occur in the target data."),
+    "source_only.fraction": Quantity("share", "neither", "The same as a share of all source classes."),
+    "tested.count": Quantity("classes", "neither", "Source-only classes that could be tested: those with images."),
+    "tested.fraction": Quantity("share", "higher", "The same as a share of the source-only classes."),
+    "lingering.count": Quantity("classes", "lower", "Tested classes that the finetuned backbone still recognises."),
+    "lingering.fraction": Quantity("share", "lower", "The same as a share of the tested classes."),
+    "lingering.mean_retention": Quantity("ratio", "lower", "Hybrid / source probability, mean over lingering classes."),
+    "control.lingering_count": Quantity("classes", "lower", "Tested classes the from-scratch backbone 'recognises'."),
+    "control.lingering_fraction": Quantity("share", "lower", "The same as a share of the tested classes."),
+    "source.mean_probability": Quantity("probability", "neither", "Of tested classes on their images, source network."),
+    "hybrid.mean_probability": Quantity("probability", "lower", "The same through finetuned backbone + source head."),
+    "control.mean_probability": Quantity("probability", "lower", "The same through from-scratch backbone; ~ chance."),
+    "source.source_top1": Quantity("share", "neither", "Source images the source network gets right."),
+    "hybrid.source_top1": Quantity("share", "neither", "The same through finetuned backbone + source head."),
+    "control.source_top1": Quantity("share", "neither", "The same through from-scratch backbone + source head."),
+    "target.accuracy": Quantity("share", "higher", "Validation images the finetuned network gets right."),
+    "baseline.target_accuracy": Quantity("share", "higher", "Validation images the from-scratch network gets right."),
+}
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the passes over the images leave behind, K source classes.
+
+    Attributes:
+        prevalences: Target images that show each class, ``(K,)`` int64.
+        target: Which target images were read.
+        source: Source images through ``source``, ``hybrid`` and, with a baseline, ``control``.
+        val: Validation images through ``finetuned`` and, with a baseline, ``baseline``; None without such images.
+    """
+
+    prevalences: Tensor
+    target: DataRecord
+    source: Recognition
+    val: Recognition | None
+
+
+@dataclass(frozen=True)
+class _Thresholds:
+    v_lo: int
+    p_lo: float
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The verdict on each class, ``(K,)`` tensors."""
+
+    counts: Tensor
+    means: dict[str, Tensor]
+    source_only: Tensor
+    tested: Tensor
+    lingering: Tensor
+
+
+class LingeringCheck:
+    """The check behind `tlaudit lingering`."""
+
+    name = NAME
+
+    def run(self, subject: Subject, options: LingeringOptions) -> CheckResult:
+        """Look at the target images through the source network, at the source images through all networks, and judge.
+
+        Args:
+            subject: Networks and images.
+            options: k, thresholds, intervals.
+
+        Returns:
+            Measurements, the table ``classes`` with one row for each source class, findings, provenance.
+
+        Raises:
+            UsageError: If k exceeds the number of classes, or no probability can exceed p_lo.
+            DataError: If no image of a set can be read.
+        """
+        watch = Stopwatch()
+        p_lo = _p_lo(subject, options)
+        evidence = _collect(subject, options.k)
+        v_lo = options.v_lo_count
+        if v_lo is None:
+            fraction = 0.001 if options.v_lo is None else options.v_lo
+            v_lo = measure.default_v_lo(evidence.target.images, fraction)
+        thresholds = _Thresholds(v_lo, p_lo)
+        classes = _judge(evidence, thresholds)
+        recorder = Recorder(QUANTITIES, subject.seed, options.bootstrap, options.confidence)
+        records = {"source": evidence.source.record, "target": evidence.target}
+        if evidence.val is not None:
+            records["val"] = evidence.val.record
+        resolved: dict[str, Cell] = {
+            "k": options.k,
+            "v_lo_count": thresholds.v_lo,
+            "p_lo": thresholds.p_lo,
+            "bootstrap": options.bootstrap,
+            "confidence": options.confidence,
+        }
+        return CheckResult(
+            check=NAME,
+            summary=_summary(classes, thresholds),
+            measurements=_measurements(evidence, classes, thresholds, recorder),
+            tables={"classes": _table(subject, evidence, classes, recorder)},
+            findings=(*subject.findings, *_findings(evidence, classes)),
+            provenance=provenance(subject, records, resolved),
+            run=watch.stop(subject.execution),
+        )
+
+
+def _p_lo(subject: Subject, options: LingeringOptions) -> float:
+    """The threshold on the probability, and a look at whether the choices can be met at all."""
+    total = subject.pair.source.num_classes
+    if options.k > total:
+        raise UsageError(f"--k must not exceed the number of source classes ({total}), got {options.k}")
+    if options.p_lo is not None:
+        p_lo, origin = options.p_lo, ""
+    else:
+        p_lo, origin = measure.default_p_lo(total), f" (the default, ten times chance of {total} source classes)"
+    if p_lo >= 1:
+        raise UsageError(f"no probability can exceed p_lo = {p_lo:g}{origin}; give --p-lo below 1")
+    return p_lo
+
+
+def _collect(subject: Subject, k: int) -> _Evidence:
+    """One pass over each set of images."""
+    pair = subject.pair
+    source = subject.network(pair.source.module, "source")
+    prevalences = torch.zeros(pair.source.num_classes, dtype=torch.int64)
+    target = subject.predict(subject.target, {"source": source}, "target images")
+    for _, scores in target:
+        prevalences += measure.prevalence(scores["source"], k)
+
+    networks = {"source": source, "hybrid": subject.network(pair.hybrid(), "finetuned")}
+    control = pair.control_hybrid()
+    if control is not None:
+        networks["control"] = subject.network(control, "baseline")
+    return _Evidence(
+        prevalences=prevalences,
+        target=target.record,
+        source=recognise(subject, subject.source, networks, "source images"),
+        val=_validate(subject),
+    )
+
+
+def _validate(subject: Subject) -> Recognition | None:
+    """The target task itself, on images neither network was trained on."""
+    if subject.val is None:
+        return None
+    networks = {"finetuned": subject.network(subject.pair.finetuned.module, "finetuned")}
+    if subject.pair.baseline is not None:
+        networks["baseline"] = subject.network(subject.pair.baseline.module, "baseline")
+    return recognise(subject, subject.val, networks, "validation images")
+
+
+def _judge(evidence: _Evidence, thresholds: _Thresholds) -> _Classes:
+    total = len(evidence.prevalences)
+    labels = evidence.source.labels
+    counts = torch.bincount(labels, minlength=total)
+    means = {name: measure.class_means(own, labels, total)[0] for name, own in evidence.source.own.items()}
+    source_only = measure.source_only(evidence.prevalences, thresholds.v_lo)
+    return _Classes(
+        counts=counts,
+        means=means,
+        source_only=source_only,
+        tested=source_only & (counts > 0),
+        lingering=measure.lingering(source_only, means["hybrid"], thresholds.p_lo),
+    )
+
+
+def _summary(classes: _Classes, thresholds: _Thresholds) -> str:
+    tested, lingering = int(classes.tested.sum()), int(classes.lingering.sum())
+    if tested == 0:
+        return f"No source-only class could be tested ({int(classes.source_only.sum())} are source-only)."
+    text = (
+        f"{lingering} of {tested} tested source-only classes linger: the finetuned backbone still recognises them "
+        f"(mean probability above {thresholds.p_lo:g})"
+    )
+    if "control" not in classes.means:
+        return f"{text}; there is no from-scratch control."
+    control = int((classes.tested & (classes.means["control"] > thresholds.p_lo)).sum())
+    return f"{text}; through the from-scratch control it is {control}."
+
+
+def _findings(evidence: _Evidence, classes: _Classes) -> list[Finding]:
+    """What the reader has to know beside the numbers."""
+    found: list[Finding] = []
+    chance = 1 / len(classes.counts)
+    if "control" in classes.means and classes.tested.any():
+        level = float(classes.means["control"][classes.tested].mean())
+        if level > CONTROL_NEAR_CHANCE * chance:
+            message = (
+                f"The from-scratch control recognises source-only classes with a mean probability of {level:.4g}, "
+                f"{level / chance:.1f} times chance ({chance:.4g}). It should be near chance: either the baseline saw "
+                "source data, or the probabilities say something else than that memories linger."
+            )
+            found.append(Finding(code="control.above_chance", severity="warning", message=message))
+    sizes = classes.counts[classes.counts > 0]
+    if len(sizes) and int(sizes.min()) < MINIMUM_FOR_BOOTSTRAP:
+        few = int((sizes < MINIMUM_FOR_BOOTSTRAP).sum())
+        message = (
+            f"{few} of {len(sizes)} source classes have fewer than {MINIMUM_FOR_BOOTSTRAP} images: their means rest on "
+            "so little that they carry no interval. Read the summary, not a single such class."
+        )
+        found.append(Finding(code="data.few_images", severity="info", message=message))
+    if evidence.target.images < MINIMUM_TARGET_IMAGES:
+        message = (
+            f"There are only {evidence.target.images} target images: a class may be missing from them by accident "
+            "and count as source-only."
+        )
+        found.append(Finding(code="data.few_target_images", severity="warning", message=message))
+    return found
+
+
+_COLUMNS = tuple(
+    Column(name=name, unit=unit, meaning=meaning)
+    for name, unit, meaning in (
+        ("class_index", "index", "Output of the source network, counted from 0."),
+        ("class_name", "text", "Name of the class; its index where the checkpoint names none."),
+        ("wordnet_id", "text", "WordNet id, for the ImageNet classes."),
+        ("status", "text", "lingering | forgotten | untested (all source-only) | in target data."),
+        ("prevalence", "images", "Target images with the class among the k most probable of the source network."),
+        ("source_only", "yes/no", "Whether the prevalence is at most v_lo."),
+        ("n", "images", "Source images of the class."),
+        ("source_probability", "probability", "Mean probability of the class on its images, source network."),
+        ("hybrid_probability", "probability", "The same through finetuned backbone and source head."),
+        ("hybrid_low", "probability", "Lower bound of the bootstrap interval of hybrid_probability."),
+        ("hybrid_high", "probability", "Upper bound of the same."),
+        ("retention", "ratio", "hybrid_probability / source_probability."),
+        ("control_probability", "probability", "Through from-scratch backbone and source head; near chance if sound."),
+        ("absent", "text", "Why cells of this row are empty."),
+    )
+)
+
+
+def _table(subject: Subject, evidence: _Evidence, classes: _Classes, recorder: Recorder) -> Table:
+    """All source classes; a short view shows the lingering ones, best recognised first."""
+    ranked = classes.means["hybrid"].where(classes.lingering, -1).argsort(descending=True, stable=True)
+    brief = ["class_name", "n", "prevalence", "source_probability", "hybrid_probability", "retention"]
+    return Table(
+        title="Lingering classes",
+        columns=_COLUMNS,
+        rows=_class_rows(subject, evidence, classes, recorder),
+        worst=tuple(ranked[: int(classes.lingering.sum())].tolist()),
+        brief=(*brief, "control_probability") if "control" in classes.means else tuple(brief),
+    )
+
+
+def _class_rows(
+    subject: Subject, evidence: _Evidence, classes: _Classes, recorder: Recorder
+) -> tuple[dict[str, Cell], ...]:
+    """One row for each class of the source network, in index order."""
+    order = evidence.source.labels.argsort(stable=True)
+    per_class = evidence.source.own["hybrid"][order].split(classes.counts.tolist())
+    rows = []
+    for index, values in enumerate(per_class):
+        reasons = []
+        means = {name: float(column[index]) if len(values) else None for name, column in classes.means.items()}
+        interval: Interval | str = "no image of this class in the source data"
+        if len(values):
+            interval = recorder.interval(values, stream=index + 1)
+        if isinstance(interval, str):
+            reasons.append(interval)
+        if "control" not in means:
+            reasons.append(NO_BASELINE)
+        source, hybrid = means["source"], means["hybrid"]
+        if source == 0:
+            reasons.append("retention: the source network gives the class no probability at all")
+        rows.append(
+            {
+                "class_index": index,
+                "class_name": subject.classes.display(index),
+                "wordnet_id": subject.classes.wordnet_id(index),
+                "status": _status(classes, index),
+                "prevalence": int(evidence.prevalences[index]),
+                "source_only": bool(classes.source_only[index]),
+                "n": len(values),
+                "source_probability": source,
+                "hybrid_probability": hybrid,
+                "hybrid_low": interval.low if isinstance(interval, Interval) else None,
+                "hybrid_high": interval.high if isinstance(interval, Interval) else None,
+                "retention": hybrid / source if source and hybrid is not None else None,
+                "control_probability": means.get("control"),
+                "absent": "; ".join(reasons) or None,
+            }
+        )
+    return tuple(rows)
+
+
+def _status(classes: _Classes, index: int) -> str:
+    if not classes.source_only[index]:
+        return "in target data"
+    if not classes.tested[index]:
+        return "untested"
+    return "lingering" if classes.lingering[index] else "forgotten"
+
+
+def _measurements(
+    evidence: _Evidence, classes: _Classes, thresholds: _Thresholds, recorder: Recorder
+) -> tuple[Measurement, ...]:
+    """The summary: how many classes, how much is retained, how well the networks do."""
+    total, absent, tested = len(classes.counts), int(classes.source_only.sum()), int(classes.tested.sum())
+    in_full = "counted over all classes and target images as they are; nothing was sampled"
+    retention = classes.means["hybrid"] / classes.means["source"]
+    found = [
+        recorder.exact("source_only.count", absent, total, why=in_full),
+        recorder.share("source_only.fraction", absent, total, if_none="there are no source classes"),
+        recorder.exact("tested.count", tested, absent, why=in_full),
+        recorder.share("tested.fraction", tested, absent, if_none="no class is source-only"),
+        *_recognised("lingering.count", "lingering.fraction", classes.lingering, tested, recorder),
+        recorder.mean(
+            "lingering.mean_retention",
+            retention[classes.lingering & (classes.means["source"] > 0)],
+            if_none="no class lingers" if tested else NONE_TESTED,
+        ),
+    ]
+    names = ("control.lingering_count", "control.lingering_fraction")
+    if "control" in classes.means:
+        control = measure.lingering(classes.source_only, classes.means["control"], thresholds.p_lo)
+        found += _recognised(*names, control, tested, recorder)
+    else:
+        found += [recorder.absent(name, NO_BASELINE) for name in names]
+    for network in ("source", "hybrid", "control"):
+        found += _recognition(network, evidence, classes, recorder)
+    return (*found, *_accuracies(evidence, recorder))
+
+
+def _recognised(count: str, fraction: str, mask: Tensor, tested: int, recorder: Recorder) -> list[Measurement]:
+    hits = int(mask.sum())
+    return [
+        recorder.count(count, hits, tested, if_none=NONE_TESTED),
+        recorder.share(fraction, hits, tested, if_none=NONE_TESTED),
+    ]
+
+
+def _recognition(network: str, evidence: _Evidence, classes: _Classes, recorder: Recorder) -> list[Measurement]:
+    """How well a network knows the source classes: the tested ones by probability, all images by top-1."""
+    probability, top1 = f"{network}.mean_probability", f"{network}.source_top1"
+    if network not in classes.means:
+        return [recorder.absent(probability, NO_BASELINE), recorder.absent(top1, NO_BASELINE)]
+    right = evidence.source.right[network]
+    return [
+        recorder.mean(probability, classes.means[network][classes.tested], if_none=NONE_TESTED),
+        recorder.share(top1, int(right.sum()), len(right), if_none="no source image was read"),
+    ]
+
+
+def _accuracies(evidence: _Evidence, recorder: Recorder) -> list[Measurement]:
+    """Accuracy on the target task, of the finetuned and the from-scratch network."""
+    found = []
+    for name, network in (("target.accuracy", "finetuned"), ("baseline.target_accuracy", "baseline")):
+        if evidence.val is None:
+            found.append(recorder.absent(name, NO_VALIDATION))
+        elif network not in evidence.val.right:
+            found.append(recorder.absent(name, NO_BASELINE))
+        else:
+            right = evidence.val.right[network]
+            found.append(recorder.share(name, int(right.sum()), len(right), if_none=NO_VALIDATION))
+    return found

@@ -1,0 +1,96 @@
+"""Numbers with their uncertainty: how a check turns what it counted into measurements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from tlaudit.measure.uncertainty import MINIMUM_FOR_BOOTSTRAP, bootstrap_mean_interval, share_interval
+from tlaudit.results import Interval, Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+
+class Quantity(NamedTuple):
+    """What a measurement is of: its unit, which way is better, and a sentence for the reader."""
+
+    unit: str
+    better: Literal["lower", "higher", "neither"]
+    meaning: str
+
+
+class Recorder(NamedTuple):
+    """Makes measurements of a check's quantities, with intervals of one confidence, from one seed.
+
+    The random numbers of an interval depend on the seed and the given stream alone, so that no interval changes
+    because another was added or a class left out.
+
+    Attributes:
+        quantities: What each name stands for.
+        seed: For every bootstrap.
+        resamples: Of a bootstrap.
+        confidence: Coverage of all intervals, in (0, 1).
+    """
+
+    quantities: Mapping[str, Quantity]
+    seed: int
+    resamples: int
+    confidence: float
+
+    def share(self, name: str, hits: int, n: int, *, if_none: str) -> Measurement:
+        """A share of yes among n trials with Wilson's interval; absent with `if_none` where n is 0."""
+        if n == 0:
+            return self.absent(name, if_none)
+        low, high = share_interval(hits, n, self.confidence)
+        interval = Interval(low=low, high=high, confidence=self.confidence, method="Wilson score")
+        return Measurement(name=name, **self._quantity(name), value=hits / n, n=n, interval=interval)
+
+    def count(self, name: str, hits: int, n: int, *, if_none: str) -> Measurement:
+        """The number of yes among n trials, with the interval of the share times n."""
+        if n == 0:
+            return self.absent(name, if_none)
+        low, high = share_interval(hits, n, self.confidence)
+        interval = Interval(low=low * n, high=high * n, confidence=self.confidence, method="Wilson score, times n")
+        return Measurement(name=name, **self._quantity(name), value=hits, n=n, interval=interval)
+
+    def mean(self, name: str, values: Tensor, *, if_none: str) -> Measurement:
+        """The mean of independent values, ``(N,)``, with a bootstrap interval; absent where there are none."""
+        if len(values) == 0:
+            return self.absent(name, if_none)
+        outcome = self.interval(values)
+        return Measurement(
+            name=name,
+            **self._quantity(name),
+            value=float(values.double().mean()),
+            n=len(values),
+            interval=outcome if isinstance(outcome, Interval) else None,
+            interval_absent=outcome if isinstance(outcome, str) else None,
+        )
+
+    def exact(self, name: str, value: int, n: int, *, why: str) -> Measurement:
+        """A number that was counted out in full, and `why` no interval goes with it."""
+        return Measurement(name=name, **self._quantity(name), value=value, n=n, interval_absent=why)
+
+    def absent(self, name: str, reason: str) -> Measurement:
+        """A measurement that could not be made, with the reason."""
+        return Measurement(name=name, **self._quantity(name), absent=reason, n=0)
+
+    def interval(self, values: Tensor, stream: int = 0) -> Interval | str:
+        """The bootstrap interval of the mean of values, ``(N,)``, or the reason why there is none.
+
+        Args:
+            values: Independent values.
+            stream: Which of the seed's random streams to take: one for each row of a table.
+        """
+        if len(values) < MINIMUM_FOR_BOOTSTRAP:
+            return f"interval: {len(values)} values, a bootstrap needs {MINIMUM_FOR_BOOTSTRAP}"
+        generator = np.random.default_rng([self.seed, stream])
+        low, high = bootstrap_mean_interval(values, generator, resamples=self.resamples, confidence=self.confidence)
+        return Interval(low=low, high=high, confidence=self.confidence, method="percentile bootstrap")
+
+    def _quantity(self, name: str) -> dict[str, Any]:
+        return self.quantities[name]._asdict()

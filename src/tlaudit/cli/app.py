@@ -1,0 +1,107 @@
+"""The `tlaudit` command: its subcommands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlaudit.cli.inspect import inspect
+from tlaudit.cli.lingering import lingering
+from tlaudit.cli.schema import schema
+from tlaudit.errors import TlauditError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WRONG_USAGE, NO_ANSWER, INTERRUPTED = 2, 3, 130
+
+app = typer.Typer(
+    name="tlaudit",
+    help="Audit finetuned image classifiers before they are released.",
+    epilog="Exit codes: 0 yes or done, 1 the answer is no, 2 wrong usage, 3 no answer, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tlaudit {version('tlaudit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what a command raises into a line on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def guard(*args: object, **kwargs: object) -> None:
+        logging.basicConfig(level=logging.WARNING, format="tlaudit: %(message)s", stream=sys.stderr, force=True)
+        logging.getLogger("tlaudit").setLevel(logging.INFO if kwargs.get("verbose") else logging.WARNING)
+        try:
+            command(*args, **kwargs)
+        except UsageError as error:
+            raise _stop(str(error), WRONG_USAGE) from None
+        except TlauditError as error:
+            raise _stop(str(error), NO_ANSWER) from None
+        except KeyboardInterrupt:
+            raise _stop("interrupted", INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader of stdout went away; Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(NO_ANSWER) from None
+        except Exception:  # noqa: BLE001 - the outermost frame: a crash is "no answer", not Python's exit code 1
+            raise _stop(_crashed(), NO_ANSWER) from None
+
+    return guard
+
+
+def _stop(message: str, code: int) -> typer.Exit:
+    typer.echo(f"tlaudit: {message}", err=True)
+    return typer.Exit(code)
+
+
+def _crashed() -> str:
+    """One line for a crash; the traceback goes to a file."""
+    error = sys.exception()
+    if "torchvision::nms" in str(error):
+        return (
+            "torch and torchvision are of different builds (operator torchvision::nms does not exist). Let torchvision "
+            "bring its own torch: pip uninstall -y torch torchvision && pip install torchvision"
+        )
+    with tempfile.NamedTemporaryFile("w", prefix="tlaudit-crash-", suffix=".log", delete=False) as file:
+        traceback.print_exc(file=file)
+    return f"crashed: {type(error).__name__}: {' '.join(str(error).split())[:300]} (details: {file.name})"
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"inspect": inspect, "lingering": lingering, "schema": schema}
+for _name, _command in COMMANDS.items():
+    app.command(_name)(guarded(_command))
+
+
+def main() -> None:
+    """Run the command line.
+
+    The overview of the commands is printed plainly, which takes a third of the time; the long help of a command is
+    worth loading what draws its panels.
+    """
+    app.rich_markup_mode = None if sys.argv[1:] in ([], ["-h"], ["--help"]) else "rich"
+    app()

@@ -1,0 +1,20 @@
+"""`tlaudit schema`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+
+def schema() -> None:
+    """Print the JSON Schemas of results and configuration."""
+    from tlaudit.config import Settings
+    from tlaudit.results import SCHEMA_VERSION, CheckResult, Inspection
+
+    documents = {
+        "schema_version": SCHEMA_VERSION,
+        "result": CheckResult.model_json_schema(mode="serialization"),
+        "inspection": Inspection.model_json_schema(mode="serialization"),
+        "configuration": Settings.model_json_schema(),
+    }
+    sys.stdout.write(json.dumps(documents, indent=2) + "\n")

@@ -1,0 +1,52 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from tlaudit.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Find out before the work starts, not after, that a result cannot be written.
+
+    Args:
+        path: File that is going to be written or replaced.
+
+    Raises:
+        UsageError: If its folder is missing or read-only, or the path is a folder.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise UsageError(f"{path}: expected a file to write, this is a folder")
+    if not folder.is_dir():
+        raise UsageError(f"{path}: the folder {folder} does not exist; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: the folder {folder} is not writable")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that at any moment either the old or the new content is there.
+
+    Args:
+        path: The file. A symbolic link is followed, its target replaced.
+        content: All of it.
+
+    Raises:
+        OSError: If the disk is full or the folder not writable; the old file then is as it was.
+    """
+    target = path.resolve()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""How numbers are put into words, the same in every format made for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tlaudit.results import Cell, CheckResult, Measurement, Table
+
+_PERCENT = {"share"}
+
+
+def number(value: Cell, unit: str) -> str:
+    """A value as people read it: shares in percent, counts whole, everything else with four digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if unit in _PERCENT:
+        return f"{100 * value:.1f} %"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.3f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def interval(measurement: Measurement) -> str:
+    """The interval, or a dash; why there is none stands in the record."""
+    bounds = measurement.interval
+    if bounds is None:
+        return "–"
+    if measurement.unit == "classes":
+        return f"{bounds.low:.0f} to {bounds.high:.0f}"
+    return f"{number(bounds.low, measurement.unit)} to {number(bounds.high, measurement.unit)}"
+
+
+def short_view(table: Table, rows: int) -> tuple[list[str], list[list[str]], str]:
+    """The worst rows of a table.
+
+    Args:
+        table: The table.
+        rows: How many rows at the most.
+
+    Returns:
+        Column names, rows of words, and a title that says how many rows there are.
+    """
+    columns = [column for column in table.columns if column.name in table.brief]
+    chosen = table.worst[:rows]
+    title = f"{table.title} ({len(chosen)} of {len(table.worst)}, worst first)"
+    body = [[number(table.rows[index][column.name], column.unit) for column in columns] for index in chosen]
+    return [column.name.replace("_", " ") for column in columns], body, title
+
+
+def absences(result: CheckResult) -> Iterator[tuple[str, str]]:
+    """What was not measured, and why."""
+    for measurement in result.measurements:
+        if measurement.absent is not None:
+            yield measurement.name, measurement.absent
+
+
+def left_out(result: CheckResult, names: int = 5) -> Iterator[str]:
+    """What was not looked at: unreadable images and other files, set by set."""
+    for role, data in result.provenance.data.items():
+        if data.skipped:
+            examples = "; ".join(f"{skipped.file} ({skipped.reason})" for skipped in data.skipped[:names])
+            more = "; …" if len(data.skipped) > names else ""
+            yield f"{role} images: {len(data.skipped)} of {data.images + len(data.skipped)} left out: {examples}{more}"
+        if data.images + len(data.skipped) < data.available:
+            yield f"{role} images: a sample of {data.images + len(data.skipped)} of {data.available} (--limit)"
+        if data.other_files:
+            yield f"{role} images: {data.other_files} files beside them are no images and were not opened"
+
+
+def models(result: CheckResult) -> Iterator[tuple[str, str]]:
+    """One line for each network: what it is, how its tensors fitted, which file."""
+    for role, model in result.provenance.models.items():
+        keys = model.keys
+        fit = f"{keys.matched} tensors matched, {len(keys.missing)} missing, {len(keys.unexpected)} unexpected"
+        if keys.ignored:
+            fit += f", {len(keys.ignored)} not the classifier's"
+        digest = f", sha256 {model.sha256[:12]}…" if model.sha256 else ""
+        yield role, f"{model.architecture}, {model.num_classes} classes, head {model.head}; {fit}; {model.spec}{digest}"
