@@ -99,7 +99,9 @@ def test_modules_stay_readable(path):
     assert "click" not in {name.split(".")[0] for name, _ in imports(path)}
 
 
-@pytest.mark.parametrize("module", ["tlaudit", "tlaudit.cli.app", "tlaudit.config", "tlaudit.results", "tlaudit.reports"])
+@pytest.mark.parametrize(
+    "module", ["tlaudit", "tlaudit.cli.app", "tlaudit.config", "tlaudit.results", "tlaudit.reports"]
+)
 def test_starts_without_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from tlaudit.cli.options import FLAGS
+from tlaudit.config import Settings, load_settings, settle
+from tlaudit.errors import ConfigError
+
+
+def write(folder, text, name="tlaudit.toml"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_command_line_beats_file_beats_default(tmp_path):
+    path = write(tmp_path, "[lingering]\nk = 3\np_lo = 0.2\n[execution]\nseed = 7\n")
+    settings = load_settings({"lingering": {"k": 9, "p_lo": None}}, path)
+    assert (settings.lingering.k, settings.lingering.p_lo, settings.execution.seed) == (9, 0.2, 7)
+    assert settings.execution.batch_size == Settings().execution.batch_size
+
+
+def test_paths_in_the_file_are_meant_from_the_file(tmp_path):
+    (tmp_path / "net.pth").touch()
+    (tmp_path / "mine.py").touch()
+    text = '[data]\nsource = "images"\n[models]\nsource = "net.pth"\nfinetuned = "torchvision:resnet18"\narch = "mine.py:net"\n'
+    settings = load_settings({}, write(tmp_path, text))
+    assert settings.data.source == tmp_path / "images"
+    assert settings.models.source == str(tmp_path / "net.pth")
+    assert settings.models.finetuned == "torchvision:resnet18"
+    assert settings.models.arch == f"{tmp_path / 'mine.py'}:net"
+
+
+def test_pyproject_section_is_read(tmp_path, monkeypatch):
+    write(tmp_path, "[tool.tlaudit.lingering]\nk = 2\n[tool.other]\nx = 1\n", "pyproject.toml")
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({}).lingering.k == 2
+    write(tmp_path, "[lingering]\nk = 4\n")
+    assert load_settings({}).lingering.k == 4
+
+
+def test_one_threshold_on_the_command_line_replaces_the_other_in_the_file(tmp_path):
+    path = write(tmp_path, "[lingering]\nv_lo = 0.1\n")
+    settings = load_settings({"lingering": {"v_lo_count": 3, "v_lo": None}}, path).lingering
+    assert (settings.v_lo, settings.v_lo_count) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[lingring]\nk = 1", "unknown key 'lingring'; did you mean 'lingering'"),
+        ("[lingering]\nv_low = 1", "unknown key 'v_low' in .lingering.; did you mean 'v_lo'"),
+        ("[preprocess.source]\nmaen = [0, 0, 0]", "unknown key 'maen' in .preprocess.source.; did you mean 'mean'"),
+        ("[lingering]\nk = 0", r"lingering.k: .*greater than or equal to 1 \(got 0\)"),
+        ("[lingering]\np_lo = nan", "lingering.p_lo"),
+        ("[preprocess]\nstd = [0.2, 0, 0.2]", r"preprocess.std.1: .*greater than 0 \(got 0\)"),
+        ("[preprocess]\nmean = [inf, 0, 0.2]", "preprocess.mean.0: .*finite"),
+        ("[lingering]\nv_lo = 0.1\nv_lo_count = 1", "give one"),
+        ("[execution]\nprecision = 'fp8'", "execution.precision"),
+        ("lingering = 3", "lingering"),
+        ("k = [", "cannot be read as TOML"),
+    ],
+)
+def test_refuses_bad_files(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_settings({"lingering": {"k": None}}, write(tmp_path, text))
+
+
+def test_refuses_a_missing_file_and_a_binary_one(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings({}, tmp_path / "none.toml")
+    (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings({}, tmp_path / "x.toml")
+
+
+def test_values_of_the_api_are_checked_alike():
+    with pytest.raises(ConfigError, match="unknown key 'kk' in .lingering."):
+        settle({"lingering": {"kk": 3}})
+
+
+@pytest.mark.parametrize("section", sorted(FLAGS))
+def test_every_key_has_a_flag_and_every_flag_a_key(section):
+    fields = Settings.model_fields[section].annotation.model_fields
+    keys = {name for name in fields if name not in {"source", "finetuned", "baseline"} or section != "preprocess"}
+    assert {flag.key for flag in FLAGS[section]} == keys
