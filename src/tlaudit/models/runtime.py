@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 from dataclasses import dataclass
@@ -59,8 +60,14 @@ class Execution:
         return torch.autocast(self.device.type, dtype=_AUTOCAST[self.precision])
 
     def place(self, module: nn.Module) -> nn.Module:
-        """Move a network to the device, weights channels-last, which convolutions on images want."""
-        return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        """Give a copy of a network on the device, weights channels-last, which convolutions on images want.
+
+        The copy shares what it can with the given network, which stays where and as it is.
+        """
+        shared: dict[int, object] = {id(p): torch.nn.Parameter(p.detach(), False) for p in module.parameters()}
+        shared |= {id(buffer): buffer.detach() for buffer in module.buffers()}
+        placed = copy.deepcopy(module, shared)
+        return placed.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def probabilities(self, module: nn.Module, pixels: Tensor) -> Tensor:
         """Class probabilities of a batch.
