@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlaudit.cli.options import DATA, EXECUTION, LINGERING, MODELS, PREPROCESS, Output, configured
-from tlaudit.cli.output import ProgressBar, deliver, plan
+from tlaudit.cli.output import deliver, plan
+from tlaudit.cli.subject import load_subject
 
 if TYPE_CHECKING:
     from tlaudit.config import Settings
@@ -19,15 +20,7 @@ def lingering(settings: Settings, output: Output) -> None:
     mean what they say, --val-data the accuracy on the target task.
     """
     places = plan(output)
+    subject = load_subject(settings, quiet=output.quiet)
     from tlaudit.checks import CHECKS
-    from tlaudit.checks.base import assemble
-    from tlaudit.models.pair import load_configured
 
-    subject = assemble(
-        load_configured(settings.models),
-        settings.data,
-        preprocess=settings.preprocess,
-        execution=settings.execution,
-        progress=ProgressBar(quiet=output.quiet),
-    )
     deliver(CHECKS["lingering"]().run(subject, settings.lingering), output, places)
