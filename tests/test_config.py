@@ -23,7 +23,14 @@ def test_command_line_beats_file_beats_default(tmp_path):
 def test_paths_in_the_file_are_meant_from_the_file(tmp_path):
     (tmp_path / "net.pth").touch()
     (tmp_path / "mine.py").touch()
-    text = '[data]\nsource = "images"\n[models]\nsource = "net.pth"\nfinetuned = "torchvision:resnet18"\narch = "mine.py:net"\n'
+    text = """
+[data]
+source = "images"
+[models]
+source = "net.pth"
+finetuned = "torchvision:resnet18"
+arch = "mine.py:net"
+"""
     settings = load_settings({}, write(tmp_path, text))
     assert settings.data.source == tmp_path / "images"
     assert settings.models.source == str(tmp_path / "net.pth")

@@ -177,6 +177,7 @@ class ModelRecord(Record):
     non_finite: tuple[str, ...] = Field(default=(), description="Tensors that hold NaN or infinity.")
     classes_known: bool
     preprocessing: Preprocessing | None = None
+    blocked: tuple[str, ...] = Field(default=(), description="Code the file asked to run; empty where it loads safely.")
     notes: tuple[str, ...] = ()
 
 

@@ -41,6 +41,7 @@ QUANTITIES = {
     "lingering.count": Quantity("classes", "lower", "Tested classes that the finetuned backbone still recognises."),
     "lingering.fraction": Quantity("share", "lower", "The same as a share of the tested classes."),
     "lingering.mean_retention": Quantity("ratio", "lower", "Hybrid / source probability, mean over lingering classes."),
+    "lingering.pooled_retention": Quantity("ratio", "lower", "Mean hybrid / mean source probability of the same."),
     "control.lingering_count": Quantity("classes", "lower", "Tested classes the from-scratch backbone 'recognises'."),
     "control.lingering_fraction": Quantity("share", "lower", "The same as a share of the tested classes."),
     "source.mean_probability": Quantity("probability", "neither", "Of tested classes on their images, source network."),
@@ -281,8 +282,8 @@ def _class_rows(
 ) -> tuple[dict[str, Cell], ...]:
     """One row for each class of the source network, in index order."""
     order = evidence.source.labels.argsort(stable=True)
-    per_class = evidence.source.own["hybrid"][order].split(classes.counts.tolist())
-    rows = []
+    per_class = torch.split(evidence.source.own["hybrid"][order], classes.counts.tolist())
+    rows: list[dict[str, Cell]] = []
     for index, values in enumerate(per_class):
         reasons = []
         means = {name: float(column[index]) if len(values) else None for name, column in classes.means.items()}
@@ -331,18 +332,17 @@ def _measurements(
     """The summary: how many classes, how much is retained, how well the networks do."""
     total, absent, tested = len(classes.counts), int(classes.source_only.sum()), int(classes.tested.sum())
     in_full = "counted over all classes and target images as they are; nothing was sampled"
-    retention = classes.means["hybrid"] / classes.means["source"]
+    hybrid, source = classes.means["hybrid"], classes.means["source"]
+    retained = classes.lingering & (source > 0)
+    if_none = "no class lingers" if tested else NONE_TESTED
     found = [
         recorder.exact("source_only.count", absent, total, why=in_full),
         recorder.share("source_only.fraction", absent, total, if_none="there are no source classes"),
         recorder.exact("tested.count", tested, absent, why=in_full),
         recorder.share("tested.fraction", tested, absent, if_none="no class is source-only"),
         *_recognised("lingering.count", "lingering.fraction", classes.lingering, tested, recorder),
-        recorder.mean(
-            "lingering.mean_retention",
-            retention[classes.lingering & (classes.means["source"] > 0)],
-            if_none="no class lingers" if tested else NONE_TESTED,
-        ),
+        recorder.mean("lingering.mean_retention", (hybrid / source)[retained], if_none=if_none),
+        recorder.ratio("lingering.pooled_retention", hybrid[retained], source[retained], if_none=if_none),
     ]
     names = ("control.lingering_count", "control.lingering_fraction")
     if "control" in classes.means:

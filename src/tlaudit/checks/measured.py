@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tlaudit.measure.uncertainty import MINIMUM_FOR_BOOTSTRAP, bootstrap_mean_interval, share_interval
+from tlaudit.measure.uncertainty import (
+    MINIMUM_FOR_BOOTSTRAP,
+    bootstrap_mean_interval,
+    bootstrap_ratio_interval,
+    share_interval,
+)
 from tlaudit.results import Interval, Measurement
 
 if TYPE_CHECKING:
@@ -23,7 +29,8 @@ class Quantity(NamedTuple):
     meaning: str
 
 
-class Recorder(NamedTuple):
+@dataclass(frozen=True)
+class Recorder:
     """Makes measurements of a check's quantities, with intervals of one confidence, from one seed.
 
     The random numbers of an interval depend on the seed and the given stream alone, so that no interval changes
@@ -61,12 +68,29 @@ class Recorder(NamedTuple):
         """The mean of independent values, ``(N,)``, with a bootstrap interval; absent where there are none."""
         if len(values) == 0:
             return self.absent(name, if_none)
-        outcome = self.interval(values)
+        return self._with(self.interval(values), name, float(values.double().mean()), len(values))
+
+    def ratio(self, name: str, numerators: Tensor, denominators: Tensor, *, if_none: str) -> Measurement:
+        """The ratio of two means of pairs, ``(N,)`` each, denominators above 0; absent where there are none."""
+        n = len(numerators)
+        if n == 0:
+            return self.absent(name, if_none)
+        value = float(numerators.double().mean() / denominators.double().mean())
+        outcome: Interval | str = _too_few(n)
+        if n >= MINIMUM_FOR_BOOTSTRAP:
+            generator = np.random.default_rng(self.seed)
+            low, high = bootstrap_ratio_interval(
+                numerators, denominators, generator, resamples=self.resamples, confidence=self.confidence
+            )
+            outcome = Interval(low=low, high=high, confidence=self.confidence, method="paired percentile bootstrap")
+        return self._with(outcome, name, value, n)
+
+    def _with(self, outcome: Interval | str, name: str, value: float, n: int) -> Measurement:
         return Measurement(
             name=name,
             **self._quantity(name),
-            value=float(values.double().mean()),
-            n=len(values),
+            value=value,
+            n=n,
             interval=outcome if isinstance(outcome, Interval) else None,
             interval_absent=outcome if isinstance(outcome, str) else None,
         )
@@ -87,10 +111,14 @@ class Recorder(NamedTuple):
             stream: Which of the seed's random streams to take: one for each row of a table.
         """
         if len(values) < MINIMUM_FOR_BOOTSTRAP:
-            return f"interval: {len(values)} values, a bootstrap needs {MINIMUM_FOR_BOOTSTRAP}"
+            return _too_few(len(values))
         generator = np.random.default_rng([self.seed, stream])
         low, high = bootstrap_mean_interval(values, generator, resamples=self.resamples, confidence=self.confidence)
         return Interval(low=low, high=high, confidence=self.confidence, method="percentile bootstrap")
 
     def _quantity(self, name: str) -> dict[str, Any]:
         return self.quantities[name]._asdict()
+
+
+def _too_few(n: int) -> str:
+    return f"interval: {n} values, a bootstrap needs {MINIMUM_FOR_BOOTSTRAP}"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from rich.console import Console
+
     from tlaudit.cli.options import Output
     from tlaudit.results import CheckResult
 
@@ -52,21 +54,31 @@ def deliver(result: CheckResult, output: Output, places: dict[str, Path | None])
     """Write each format to its place; the summary goes to stderr where stdout does not show it."""
     from rich.console import Console
 
-    from tlaudit.reports import FORMATS, as_terminal
+    from tlaudit.reports import FORMATS
 
     for name, path in places.items():
         if path is not None:
             write_atomically(path, FORMATS[name].render(result, output.top).encode())
         elif name == "table":
-            Console(highlight=False).print(as_terminal.view(result, output.top))
+            _show(Console(highlight=False), result, output)
         else:
             sys.stdout.write(FORMATS[name].render(result, output.top))
             sys.stdout.flush()
     if places.get("table", ...) is not None and not output.quiet:
         console = Console(stderr=True, highlight=False)
-        console.print(as_terminal.view(result, output.top))
+        _show(console, result, output)
         for path in filter(None, places.values()):
             console.print(f"written: {path}", markup=False)
+
+
+def _show(console: Console, result: CheckResult, output: Output) -> None:
+    """In colours and as wide as the terminal; plainly where it is none."""
+    from tlaudit.reports import as_terminal
+
+    if console.is_terminal:
+        console.print(as_terminal.view(result, output.top, console.width))
+    else:
+        console.out(as_terminal.render(result, output.top), end="")
 
 
 class ProgressBar:

@@ -1,0 +1,1 @@
+"""Images and the classes they show: finding, decoding, fingerprinting, matching."""

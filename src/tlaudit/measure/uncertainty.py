@@ -76,14 +76,7 @@ def bootstrap_mean_interval(
         >>> 40 < low < 49.5 < high < 59
         True
     """
-    _check_confidence(confidence)
-    if resamples < 100:
-        raise MeasureError(f"a bootstrap interval needs at least 100 resamples, got {resamples}")
-    if values.ndim != 1 or len(values) < MINIMUM_FOR_BOOTSTRAP:
-        raise ShapeError(
-            f"a bootstrap interval needs a vector of at least {MINIMUM_FOR_BOOTSTRAP} values, "
-            f"got shape {tuple(values.shape)}"
-        )
+    _check_bootstrap(values, resamples, confidence)
     sample = values.double().cpu().numpy()
     if np.ptp(sample) == 0:  # every resample has the same mean; scipy would warn of a degenerate distribution
         return float(sample[0]), float(sample[0])
@@ -97,6 +90,65 @@ def bootstrap_mean_interval(
         rng=generator,
     )
     return float(outcome.confidence_interval.low), float(outcome.confidence_interval.high)
+
+
+def bootstrap_ratio_interval(
+    numerators: Tensor,
+    denominators: Tensor,
+    generator: np.random.Generator,
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Interval of the ratio of two means by resampling pairs of values.
+
+    Percentile bootstrap (Efron 1979) of ``mean(numerators) / mean(denominators)``, the pairs kept together.
+
+    Args:
+        numerators: Values, ``(N,)``; N at least `MINIMUM_FOR_BOOTSTRAP`.
+        denominators: The value above 0 that belongs to each, ``(N,)``.
+        generator: Source of randomness; the same state gives the same interval.
+        resamples: How many times to resample, at least 100.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        Lower and upper bound, a ratio.
+
+    Raises:
+        ShapeError: If the vectors differ in length or are too short.
+        DegenerateError: If a denominator is not above 0, so that a resample could divide by 0.
+        MeasureError: If `resamples` or `confidence` is out of range.
+
+    Example:
+        >>> import torch
+        >>> whole = torch.arange(1.0, 101.0)
+        >>> low, high = bootstrap_ratio_interval(whole / 2, whole, np.random.default_rng(0))
+        >>> round(low, 6), round(high, 6)
+        (0.5, 0.5)
+    """
+    _check_bootstrap(numerators, resamples, confidence)
+    if denominators.shape != numerators.shape:
+        raise ShapeError(f"pairs are needed, got shapes {tuple(numerators.shape)} and {tuple(denominators.shape)}")
+    if float(denominators.min()) <= 0:
+        raise DegenerateError("the ratio of two means needs denominators above 0")
+    pairs = np.stack([numerators.double().cpu().numpy(), denominators.double().cpu().numpy()])
+    ratios = np.empty(resamples)
+    for number in range(resamples):
+        sums = pairs[:, generator.integers(0, pairs.shape[1], pairs.shape[1])].sum(axis=1)
+        ratios[number] = sums[0] / sums[1]
+    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _check_bootstrap(values: Tensor, resamples: int, confidence: float) -> None:
+    _check_confidence(confidence)
+    if resamples < 100:
+        raise MeasureError(f"a bootstrap interval needs at least 100 resamples, got {resamples}")
+    if values.ndim != 1 or len(values) < MINIMUM_FOR_BOOTSTRAP:
+        raise ShapeError(
+            f"a bootstrap interval needs a vector of at least {MINIMUM_FOR_BOOTSTRAP} values, "
+            f"got shape {tuple(values.shape)}"
+        )
 
 
 def _check_confidence(confidence: float) -> None:

@@ -80,7 +80,7 @@ def from_container(content: object, file: str) -> Metadata:
     """
     if not isinstance(content, Mapping):
         return Metadata()
-    notes = []
+    notes: list[str] = []
     for key in _LISTS:
         value = content.get(key)
         if isinstance(value, list | tuple):
@@ -126,4 +126,6 @@ def _preprocessing(value: object, file: str) -> Preprocessing:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise CheckpointError(f"{file}: the metadata key {PREPROCESSING} is malformed: {where}: {first['msg']}") from None
+        raise CheckpointError(
+            f"{file}: the metadata key {PREPROCESSING} is malformed: {where}: {first['msg']}"
+        ) from None

@@ -19,7 +19,7 @@ CONTAINERS = ("state_dict", "model", "model_state_dict", "net")
 AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema")
 
 # Components a wrapper puts anywhere into a key: torch.compile, fully sharded training, activation checkpointing.
-_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 # A data-parallel or averaging wrapper holds nothing but the network and a counter.
 _WHOLE_PREFIX = "module."
 _COUNTER = "n_averaged"
@@ -73,7 +73,9 @@ def unwrap(content: object, file: str, *, use_ema: bool = False) -> Unwrapped:
         UsageError: If `use_ema` is set and there are no averaged weights.
     """
     mapping, notes = _open_containers(content, file, use_ema=use_ema)
-    state = {key: value.detach() for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    state = {
+        key: value.detach() for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)
+    }
     if not state:
         raise CheckpointError(f"{file}: no weights in it. {_looks_like(mapping)}")
     for key, tensor in state.items():
@@ -166,10 +168,7 @@ def _strip(state: dict[str, Tensor], others: tuple[str, ...], file: str) -> tupl
 def _without_wrappers(state: dict[str, Tensor], file: str) -> dict[str, Tensor]:
     stripped: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        name = key
-        for wrapper in _WRAPPERS:
-            parts = f".{name}".split(f".{wrapper}")
-            name = ".".join(parts)[1:]
+        name = ".".join(part for part in key.split(".") if part not in _WRAPPERS)
         if name in stripped:
             raise CheckpointError(
                 f"{file}: two tensors claim the key {name} once {', '.join(_WRAPPERS)} are taken off; "

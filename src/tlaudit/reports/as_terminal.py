@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".txt"
 _PLAIN_WIDTH = 140
+_WIDE = 110
+_LONGEST_NAME = 32
 _COLOUR = {"info": "cyan", "warning": "yellow", "error": "red"}
 
 
@@ -27,7 +29,7 @@ def render(result: CheckResult, rows: int) -> str:
     """Write the view as plain text, without colours, for a file or a pipe."""
     console = Console(file=io.StringIO(), width=_PLAIN_WIDTH, color_system=None)
     with console.capture() as capture:
-        console.print(view(result, rows))
+        console.print(view(result, rows, _PLAIN_WIDTH))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
@@ -44,35 +46,37 @@ def facts(lines: Iterable[tuple[str, str]]) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-def view(result: CheckResult, rows: int) -> RenderableType:
+def view(result: CheckResult, rows: int, width: int) -> RenderableType:
     """What a terminal shows: summary, measurements, worst rows, findings, what is missing, networks.
 
     Args:
         result: The record.
         rows: How many rows of each table at the most.
+        width: Columns of the terminal; a wide one also shows what each measurement means.
     """
     return Group(
         Text(f"tlaudit {result.check}", style="bold"),
         Text(result.summary),
         Text(),
-        _measurements(result),
+        _measurements(result, meanings=width >= _WIDE),
         *_worst(result, rows),
         *_notes(result),
     )
 
 
-def _measurements(result: CheckResult) -> RichTable:
+def _measurements(result: CheckResult, *, meanings: bool) -> RichTable:
     table = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("measurement", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("interval", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("meaning", style="dim", overflow="fold")
+    for name in ("value", "interval", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if meanings:
+        table.add_column("meaning", style="dim", overflow="fold")
     for m in result.measurements:
-        if m.absent is not None:
-            table.add_row(m.name, Text("absent", style="dim"), "", "", Text(m.absent))
-            continue
-        table.add_row(m.name, wording.number(m.value, m.unit), wording.interval(m), str(m.n), Text(m.meaning))
+        if m.absent is None:
+            cells = [m.name, wording.number(m.value, m.unit), wording.interval(m), str(m.n)]
+        else:
+            cells = [m.name, "absent", "–", "0"]
+        table.add_row(*map(Text, cells), *([Text(m.meaning)] if meanings else []))
     return table
 
 
@@ -84,7 +88,10 @@ def _worst(result: CheckResult, rows: int) -> Iterator[RenderableType]:
         table = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         numeric = {column.name.replace("_", " ") for column in source.columns if column.unit != "text"}
         for name in head:
-            table.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
+            if name in numeric:
+                table.add_column(name, justify="right", no_wrap=True)
+            else:
+                table.add_column(name, max_width=_LONGEST_NAME, no_wrap=True)
         for row in body:
             table.add_row(*(Text(cell) for cell in row))
         yield Text(f"\n{title}", style="bold")
@@ -93,6 +100,7 @@ def _worst(result: CheckResult, rows: int) -> Iterator[RenderableType]:
 
 def _notes(result: CheckResult) -> Iterator[RenderableType]:
     lines = [Text.assemble((f"{f.severity}: ", _COLOUR[f.severity]), f.message) for f in result.findings]
+    lines += [Text(f"{name} is absent: {reason}") for name, reason in wording.absences(result)]
     lines += [Text(line, style="dim") for line in wording.left_out(result)]
     lines += [Text(f"{role}: {line}", style="dim") for role, line in wording.models(result)]
     if lines:

@@ -1,0 +1,286 @@
+"""Image folders -> ordered, fingerprinted batches; what cannot be read is counted and named, never silently dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import torch
+
+from tlaudit.data.decoding import EXTENSIONS, read
+from tlaudit.data.folders import Listing, list_images, printable, spread
+from tlaudit.data.workers import decode_all
+from tlaudit.errors import DataError, UsageError
+from tlaudit.results import DataRecord, SkippedImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from torch import Tensor
+
+    from tlaudit.data.decoding import DecodedBatch, FileDigest, Geometry
+    from tlaudit.results import Preprocessing
+
+log = logging.getLogger(__name__)
+
+SHOWN = 10
+"""So many skipped files are named in messages; all of them are in the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItem:
+    """One image file.
+
+    Attributes:
+        path: Where it lies.
+        name: Path relative to the root with ``/``; printable, odd characters and bytes escaped.
+        folder: First part of ``name``, the class folder; None for an image that lies at the root.
+    """
+
+    path: Path
+    name: str
+    folder: str | None
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of a folder, in the order of their names.
+
+    Attributes:
+        root: The folder.
+        items: The images that are used.
+        folders: First-level folders that hold images, sorted, before any limit.
+        empty_folders: First-level folders that hold none, sorted.
+        available: Image files found, before any limit.
+        other_files: Files that no image extension names; hidden ones are not counted.
+        unread: Folders that could not be listed, or that lead back to one read already.
+    """
+
+    root: Path
+    items: tuple[ImageItem, ...]
+    folders: tuple[str, ...]
+    empty_folders: tuple[str, ...]
+    available: int
+    other_files: int
+    unread: tuple[SkippedImage, ...]
+
+    @classmethod
+    def scan(cls, root: Path | str, *, labelled: bool, limit: int | None = None, seed: int = 0) -> Self:
+        """Find the images below a folder. No file is opened.
+
+        Args:
+            root: Holds images, class folders of images, or both. Folders below a class folder belong to the class.
+            labelled: Whether every image has to lie in a class folder.
+            limit: Use at most so many images, spread evenly over the first-level folders (images at the root count as
+                one), chosen at random by the seed within each, in unchanged order.
+            seed: Of that choice.
+
+        Raises:
+            UsageError: If the root is no folder, the limit below 1, or an image lies at the root of a labelled set.
+            DataError: If there is no image, or the root cannot be listed.
+        """
+        root = Path(root)
+        if limit is not None and limit < 1:
+            raise UsageError(f"the limit of images must be at least 1, got {limit}")
+        if not root.is_dir():
+            got = "a file" if root.exists() else "nothing of that name"
+            raise UsageError(f"{printable(str(root))}: expected a folder of images, got {got}")
+        try:
+            listing = list_images(root)
+        except OSError as error:
+            raise DataError(f"{printable(str(root))}: cannot be listed: {error.strerror}") from None
+        _require_images(root, listing, labelled=labelled)
+        files = listing.files if limit is None else spread(listing.files, limit, seed)
+        filled = {file.folder for file in listing.files}
+        return cls(
+            root=root,
+            items=tuple(ImageItem(Path(file.location), file.name, file.folder) for file in files),
+            folders=tuple(folder for folder in listing.folders if folder in filled),
+            empty_folders=tuple(folder for folder in listing.folders if folder not in filled),
+            available=len(listing.files),
+            other_files=listing.other_files,
+            unread=tuple(listing.unread),
+        )
+
+
+def _require_images(root: Path, listing: Listing, *, labelled: bool) -> None:
+    """Refuse a folder without images, and a labelled one whose images have no class."""
+    where = printable(str(root))
+    if not listing.files:
+        seen = [f"{listing.other_files} other files"] + [f"{s.file} {s.reason}" for s in listing.unread[:SHOWN]]
+        raise DataError(f"{where}: expected images ({', '.join(EXTENSIONS)}), found none; {'; '.join(seen)}")
+    loose = [file.name for file in listing.files if file.folder is None]
+    if labelled and loose:
+        raise UsageError(
+            f"{where}: expected a folder for each class with its images in it, but {_some(loose)} "
+            f"lie{'s' * (len(loose) == 1)} at the top; move images into class folders"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images decoded together.
+
+    Attributes:
+        index: Which items of the set these are, ``(N,)`` int64, rising. Files that could not be read are missing.
+        pixels: For each geometry asked for, ``(N, 3, crop, crop)`` uint8 in channels-last memory.
+    """
+
+    index: Tensor
+    pixels: dict[Geometry, Tensor]
+
+
+class ImageStream:
+    """One pass over a set of images in batches, each file read and decoded exactly once.
+
+    Files are decoded by worker processes while the caller computes; order, pixels and fingerprint depend neither on
+    their number nor on the batch size. A file that cannot be used is left out of its batch, and after the pass
+    `skipped` names it; a batch with nothing left is not given. Leaving the loop early ends the workers.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        preprocessing: Sequence[Preprocessing],
+        *,
+        batch_size: int,
+        workers: int,
+        strict: bool = False,
+    ) -> None:
+        """Prepare a pass; nothing is read yet.
+
+        Args:
+            images: The set.
+            preprocessing: Of the networks that will see the images; those that share a geometry share the pixels.
+            batch_size: Images in a batch, at least 1.
+            workers: Processes that decode; 0 decodes in this one, and so does any number if there is but one batch.
+            strict: Whether a file that cannot be used ends the pass: no batch is given from it on, the rest is still
+                looked through, and the error names all such files.
+
+        Raises:
+            UsageError: If the batch size or the number of workers is out of range.
+        """
+        if batch_size < 1 or workers < 0:
+            raise UsageError(
+                f"expected a batch size of at least 1 and 0 or more workers, got {batch_size} and {workers}"
+            )
+        self._images = images
+        self._geometries = tuple(dict.fromkeys(p.geometry for p in preprocessing))
+        self._batch_size, self._workers, self._strict = batch_size, workers, strict
+        self._skipped = list(images.unread)
+        self._fingerprint = _Fingerprint()
+        self._decoded = 0
+        self._state = "new"
+
+    def __len__(self) -> int:
+        """How many batches there are, counting those in which nothing may be left."""
+        return (len(self._images.items) + self._batch_size - 1) // self._batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Run the pass.
+
+        Raises:
+            DataError: If no image could be used, a worker process died, or, when strict, any file was skipped.
+            RuntimeError: If the pass has been run before.
+        """
+        if self._state != "new":
+            raise RuntimeError("a stream of images is read once; make another one")
+        self._state = "running"
+        return self._run()
+
+    def _run(self) -> Iterator[Batch]:
+        size, items = self._batch_size, self._images.items
+        files = [[os.fspath(item.path) for item in items[at : at + size]] for at in range(0, len(items), size)]
+        with contextlib.closing(decode_all(files, self._geometries, size, self._workers)) as work:
+            for start, (decoded, pixels) in zip(range(0, len(items), size), work, strict=True):
+                self._account(start, decoded)
+                if decoded.kept and not (self._strict and self._skipped):
+                    # Rows are stored pixel by pixel, so seen in the usual order of axes they are channels-last.
+                    tensors = [torch.from_numpy(array).permute(0, 3, 1, 2) for array in pixels]
+                    yield Batch(torch.tensor(decoded.kept) + start, dict(zip(self._geometries, tensors, strict=True)))
+        self._state = "complete"
+        self._conclude()
+
+    def _account(self, start: int, decoded: DecodedBatch) -> None:
+        names = [item.name for item in self._images.items[start : start + len(decoded.digests)]]
+        self._decoded += len(decoded.kept)
+        self._fingerprint.add(zip(names, decoded.digests, strict=True))
+        self._skipped += [SkippedImage(file=names[at], reason=printable(why)) for at, why in decoded.refused]
+        for at, remark in decoded.remarks:
+            log.info("%s: %s", names[at], printable(remark))
+
+    def _conclude(self) -> None:
+        """Say what was skipped, and refuse to go on where too much was."""
+        for skipped in self._skipped[:SHOWN]:
+            log.warning("skipped %s: %s", skipped.file, skipped.reason)
+        if len(self._skipped) > SHOWN:
+            log.warning("skipped %d more files; the result names them all", len(self._skipped) - SHOWN)
+        where = printable(str(self._images.root))
+        named = _some([f"{skipped.file} ({skipped.reason})" for skipped in self._skipped])
+        if self._decoded == 0:
+            raise DataError(f"{where}: none of {len(self._images.items)} images can be used: {named}")
+        if self._strict and self._skipped:
+            raise DataError(f"{where}: {len(self._skipped)} files cannot be used, and none may be skipped: {named}")
+
+    @property
+    def skipped(self) -> tuple[SkippedImage, ...]:
+        """Files, and folders, left out so far, with the reason; complete after the pass."""
+        return tuple(self._skipped)
+
+    def record(self) -> DataRecord:
+        """Say what was read.
+
+        Raises:
+            RuntimeError: If the pass has not been run to its end, so that the fingerprint is not known.
+        """
+        if self._state != "complete":
+            raise RuntimeError("the images have not all been read yet: run the pass to its end first")
+        return DataRecord(
+            path=printable(str(self._images.root)),
+            fingerprint=self._fingerprint.hexdigest(),
+            images=self._decoded,
+            folders=len(self._images.folders),
+            available=self._images.available,
+            other_files=self._images.other_files,
+            skipped=self.skipped,
+        )
+
+
+class _Fingerprint:
+    """SHA-256 over name, size and SHA-256 of the content of each item, in order.
+
+    Files that cannot be decoded count as they are; one that cannot be read counts as "unreadable".
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, files: Iterable[tuple[str, FileDigest]]) -> None:
+        # No name holds a line break or a tab: `printable` escapes them.
+        self._hash.update("".join(f"{name}\t{digest.size}\t{digest.sha256}\n" for name, digest in files).encode())
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def fingerprint(images: ImageSet) -> str:
+    """Identify a set of images by names and contents, wherever it lies: what `ImageStream` gives, without decoding.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    result = _Fingerprint()
+    for item in images.items:
+        result.add([(item.name, read(os.fspath(item.path))[0])])
+    return result.hexdigest()

@@ -1,0 +1,96 @@
+"""Small networks and files for the tests of loading: quick to build, every number from a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+import torch
+from torch import nn
+from torchvision import models
+
+OWN = f"{Path(__file__)}:Own"
+
+# One of each family that is quick to build and to run in memory.
+SMALL = {
+    "alexnet": "alexnet",
+    "convnext": "convnext_tiny",
+    "densenet": "densenet121",
+    "efficientnet": "efficientnet_b0",
+    "efficientnet_v2": "efficientnet_v2_s",
+    "googlenet": "googlenet",
+    "inception": "inception_v3",
+    "maxvit": "maxvit_t",
+    "mnasnet": "mnasnet0_5",
+    "mobilenet_v2": "mobilenet_v2",
+    "mobilenet_v3": "mobilenet_v3_small",
+    "regnet": "regnet_y_400mf",
+    "resnet": "resnet18",
+    "shufflenet": "shufflenet_v2_x0_5",
+    "squeezenet": "squeezenet1_1",
+    "swin": "swin_v2_t",
+    "vgg": "vgg11_bn",
+    "vit": "vit_b_32",
+}
+
+
+class Own(nn.Module):
+    """A user's own network: a convolution, batch norm, a list of blocks, a linear head."""
+
+    def __init__(self, num_classes: int, width: int = 6) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU())
+        self.blocks = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(2))
+        self.fc = nn.Linear(width, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x).relu()
+        return self.fc(x.mean(dim=(2, 3)))
+
+
+def network(name: str, num_classes: int, seed: int = 0, **options: object) -> nn.Module:
+    """One of torchvision's networks with random weights and batch-norm statistics that are not the initial ones."""
+    if name in {"googlenet", "inception_v3"}:
+        options = {"aux_logits": False, "init_weights": False, **options}
+    # Truncated normals take seconds for a transformer, and no test is about initial values.
+    quick = mock.patch.object(nn.init, "trunc_normal_", lambda tensor, std=0.02, **_: nn.init.normal_(tensor, 0, std))
+    with torch.random.fork_rng(devices=[]), quick:
+        torch.manual_seed(seed)
+        module = models.get_model(name, num_classes=num_classes, **options)
+        return stirred(module)
+
+
+def own(num_classes: int, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return stirred(Own(num_classes))
+
+
+def stirred(module: nn.Module) -> nn.Module:
+    """Move the batch-norm statistics, so that mixing them up shows."""
+    for child in module.modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.running_mean is not None:
+            child.running_mean.normal_(0, 0.1)
+            child.running_var.uniform_(0.5, 1.5)
+            child.num_batches_tracked.fill_(7)
+    return module.eval()
+
+
+def nudged(module: nn.Module, amount: float = 0.05, seed: int = 1) -> dict[str, torch.Tensor]:
+    """State of a child: every floating-point tensor moved by `amount` of its spread."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for key, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and tensor.numel() > 1:
+            noise = torch.empty_like(tensor).normal_(generator=generator)
+            state[key] = tensor + amount * tensor.std() * noise.abs()
+        else:
+            state[key] = tensor.clone()
+    return state
+
+
+def saved(path: Path, content: object) -> Path:
+    torch.save(content.state_dict() if isinstance(content, nn.Module) else content, path)
+    return path
