@@ -77,6 +77,7 @@ def a_result() -> CheckResult:
         findings=(Finding(code="lineage.unrelated", severity="warning", message="Not a child of this source."),),
         provenance=Provenance(
             models={"source": a_model()},
+            backbone=KeyMatch(matched=48),
             data={"source": data},
             options={"k": 5},
             seed=0,

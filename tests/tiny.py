@@ -69,7 +69,11 @@ def own(num_classes: int, seed: int = 0) -> nn.Module:
 
 
 def stirred(module: nn.Module) -> nn.Module:
-    """Move the batch-norm statistics, so that mixing them up shows."""
+    """Move batch-norm statistics and whatever begins constant, so that mixing them up shows."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.numel() > 1 and parameter.min() == parameter.max():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
     for child in module.modules():
         if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.running_mean is not None:
             child.running_mean.normal_(0, 0.1)
@@ -81,8 +85,8 @@ def stirred(module: nn.Module) -> nn.Module:
 def nudged(module: nn.Module, amount: float = 0.05, seed: int = 1) -> dict[str, torch.Tensor]:
     """State of a child: every floating-point tensor moved by `amount` of its spread."""
     generator = torch.Generator().manual_seed(seed)
-    state = {}
-    for key, tensor in module.state_dict().items():
+    state = module.state_dict()  # keeps the version numbers that some of torchvision's networks ask for
+    for key, tensor in state.items():
         if tensor.is_floating_point() and tensor.numel() > 1:
             noise = torch.empty_like(tensor).normal_(generator=generator)
             state[key] = tensor + amount * tensor.std() * noise.abs()

@@ -204,6 +204,7 @@ class Provenance(Record):
     """Everything the numbers depend on."""
 
     models: dict[str, ModelRecord]
+    backbone: KeyMatch = Field(description="How the finetuned backbone fits the source's.")
     data: dict[str, DataRecord]
     options: dict[str, Cell | list[Cell]]
     seed: int

@@ -260,8 +260,8 @@ def test_refuses_an_ambiguous_entry_and_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_target_labels_by_the_checkpoints_names() -> None:
-    labels = target_labels(["Cat", "dog"], ["dog", "cat"], 2, ["dog", "cat"])
-    assert labels == {"dog": 0, "cat": 1, "Cat": 1}
+    labels = target_labels(["batch-1", "batch-2"], ["dog", "Cat"], 2, ["dog", "cat"])
+    assert labels == {"dog": 0, "Cat": 1}
     with pytest.raises(ClassMatchError, match="'mouse'"):
         target_labels([], ["dog", "mouse"], 2, ["dog", "cat"])
 

@@ -11,10 +11,10 @@ import zipfile
 
 import pytest
 import safetensors.torch
-import tiny
 import torch
 from torch import nn
 
+import tiny
 from tlaudit.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from tlaudit.models.checkpoint import EXTENSIONS, read_checkpoint, write_checkpoint
 from tlaudit.results import Preprocessing

@@ -50,7 +50,7 @@ def test_older_keys_are_renamed():
     state = {}
     for key, tensor in state_of("densenet121").items():
         for name in ("norm1", "norm2", "conv1", "conv2"):
-            key = key.replace(f".{name}.", f".{name[:-1]}.{name[-1]}.") if "denselayer" in key else key  # noqa: PLW2901
+            key = key.replace(f".{name}.", f".{name[:-1]}.{name[-1]}.") if "denselayer" in key else key
         state[key] = tensor
     assert any(".norm.1.weight" in key for key in state)
     found = detect([Reading(state, ())], "f")
@@ -59,7 +59,7 @@ def test_older_keys_are_renamed():
     old = {
         k.replace(".mlp.0.", ".mlp.linear_1.").replace(".mlp.3.", ".mlp.linear_2."): t
         for k, t in state_of("vit_b_32").items()
-    }  # noqa: E501
+    }
     found = detect([Reading(old, ())], "f")
     assert (found.blueprint.name, found.renamed) == ("vit_b_32", 12 * 4)
 

@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from torch import nn
 
+import tiny
 from tlaudit.errors import UsageError
 from tlaudit.models import factories
 from tlaudit.models.blueprint import TEMPLATE_CLASSES
@@ -45,7 +45,8 @@ def test_file_may_import_its_neighbours(tmp_path):
     written(tmp_path, "WIDTH = 5\n", "neighbour_of_nets.py")
     path = written(
         tmp_path,
-        "def net(num_classes):\n    from neighbour_of_nets import WIDTH\n    return nn.Sequential(nn.Linear(WIDTH, num_classes))\n",
+        "def net(num_classes):\n    from neighbour_of_nets import WIDTH\n"
+        "    return nn.Sequential(nn.Linear(WIDTH, num_classes))\n",
     )
     assert own_blueprint(f"{path}:net").template["0.weight"] == (TEMPLATE_CLASSES, 5)
 
@@ -140,7 +141,12 @@ def test_broken_package(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "head"),
-    [("resnet18", "fc"), ("vit_tiny_patch16_224", "head"), ("convnext_atto", "head.fc"), ("efficientnet_b0", "classifier")],
+    [
+        ("resnet18", "fc"),
+        ("vit_tiny_patch16_224", "head"),
+        ("convnext_atto", "head.fc"),
+        ("efficientnet_b0", "classifier"),
+    ],
 )
 def test_timm(name, head):
     blueprint = timm_blueprint(f"timm:{name}")
@@ -181,6 +187,8 @@ def test_two_files_of_one_name(tmp_path):
 
 def test_outline_is_used_where_it_can_be(monkeypatch):
     built = []
-    monkeypatch.setattr(factories, "outline", lambda build: built.append(module := nn.Linear(2, len(built) + 2)) or module)
+    monkeypatch.setattr(
+        factories, "outline", lambda build: built.append(module := nn.Linear(2, len(built) + 2)) or module
+    )
     factories._template(lambda number: nn.Linear(2, number), 5)
     assert len(built) == 1

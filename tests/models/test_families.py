@@ -3,11 +3,11 @@
 import re
 
 import pytest
-import tiny
 import torch
 from torch import nn
 from torchvision import models
 
+import tiny
 from tlaudit.models.blueprint import TEMPLATE_CLASSES, torchvision_blueprint
 from tlaudit.models.construction import outline, shapes_of, undisturbed
 from tlaudit.models.families import FAMILIES, architecture_names, family_of, members_of

@@ -3,10 +3,10 @@
 import math
 
 import pytest
-import tiny
 import torch
 from torch import nn
 
+import tiny
 from tlaudit.models.lineage import RELATED, StageSimilarity, trace_lineage
 
 STAGES = ["stem", "blocks.0", "blocks.1"]
@@ -33,7 +33,9 @@ def codes(lineage):
 
 def test_agrees_with_reference():
     source, child, control = wide(), child_of(wide(), amount=0.5), wide(seed=2)
-    for found, names in zip(trace(source, child, control).stages, (["stem.0"], ["blocks.0"], ["blocks.1"]), strict=True):
+    for found, names in zip(
+        trace(source, child, control).stages, (["stem.0"], ["blocks.0"], ["blocks.1"]), strict=True
+    ):
         ours, theirs, other = (
             torch.cat([m.get_submodule(n).weight.flatten() for n in names]).double() for m in (source, child, control)
         )

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from torch import nn
 
+import tiny
 from tlaudit.errors import CheckpointError, MismatchError, UsageError
 from tlaudit.models.families import family_of
 from tlaudit.models.pair import hybrid, join, load_pair
@@ -59,7 +59,7 @@ def same(first, second):
 def test_hybrid_of_every_family(name):
     head = family_of(name).heads[0]
     source = model_of(tiny.network(name, 7), name, head, 7)
-    child = tiny.network(name, 7)
+    child = copy.deepcopy(source.module)
     child.load_state_dict(tiny.nudged(child, amount=0.2))
     layer = child.get_submodule(head)
     new = nn.Linear(layer.in_features, 2) if isinstance(layer, nn.Linear) else nn.Conv2d(layer.in_channels, 2, 1)
@@ -68,10 +68,11 @@ def test_hybrid_of_every_family(name):
     before = state_copy(source.module), state_copy(finetuned.module)
 
     made = hybrid(finetuned, source)
+    ours, theirs = source.module.state_dict(), finetuned.module.state_dict()
     for key, tensor in made.state_dict().items():
-        origin = source if key.startswith(f"{head}.") else finetuned
-        assert torch.equal(tensor, origin.module.state_dict()[key]), key
-        assert tensor.data_ptr() == origin.module.state_dict()[key].data_ptr(), key  # memory is shared
+        origin = ours if key.startswith(f"{head}.") else theirs
+        assert torch.equal(tensor, origin[key]), key
+        assert tensor.data_ptr() == origin[key].data_ptr(), key  # memory is shared
     size = 224 if name in {"vit_b_32", "maxvit_t"} else 96
     with torch.inference_mode():
         pixels = images(size, 1)
@@ -222,7 +223,9 @@ def test_backbones_that_do_not_match(tmp_path):
 def test_finetuned_vit_at_another_image_size_does_not_match(tmp_path):
     source = model_of(tiny.network("vit_b_32", 3, image_size=64), "vit_b_32", "heads.head", 3)
     other = model_of(tiny.network("vit_b_32", 3, image_size=32), "vit_b_32", "heads.head", 3)
-    with pytest.raises(MismatchError, match=r"1 of different shape \(encoder\.pos_embedding \(1, 5, 768\) and \(1, 2, 768\)"):
+    with pytest.raises(
+        MismatchError, match=r"1 of different shape \(encoder\.pos_embedding \(1, 5, 768\) and \(1, 2, 768\)"
+    ):
         join(source, other)
 
 

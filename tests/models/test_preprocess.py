@@ -65,8 +65,11 @@ def test_refuses_numbers_out_of_range(override: PreprocessOverrides, message: st
         resolve_preprocessing(None, override)
 
 
-def test_a_border_that_was_asked_for_is_kept() -> None:
-    assert resolve_preprocessing(None, PreprocessOverrides(resize=200, crop=224)).geometry == (200, 224, "bilinear")
+def test_a_border_the_weights_were_trained_with_is_kept_and_one_from_the_user_refused() -> None:
+    bordered = WEIGHTS.model_copy(update={"resize": 200})
+    assert resolve_preprocessing(bordered).geometry == (200, 224, "bicubic")
+    with pytest.raises(UsageError, match="crop of 224 .options. does not fit into a short side of 200"):
+        resolve_preprocessing(None, PreprocessOverrides(resize=200, crop=224))
 
 
 def every_value(side: int) -> torch.Tensor:

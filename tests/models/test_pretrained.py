@@ -5,10 +5,10 @@ import urllib.error
 
 import pytest
 import safetensors.torch
-import tiny
 import torch
 from torchvision import models
 
+import tiny
 from tlaudit.errors import CheckpointError, UsageError
 from tlaudit.models.pretrained import fingerprint, timm_weights
 from tlaudit.models.sources import load_model
@@ -187,7 +187,9 @@ def test_timm_offline(hub, monkeypatch):
         raise OSError("cannot find the requested files in the local cache\nmore")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(CheckpointError, match=r"OSError: cannot find the requested files in the local cache\)") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"OSError: cannot find the requested files in the local cache\)"
+    ) as caught:
         timm_weights("resnet18.a1_in1k")
     assert "timm.create_model('resnet18.a1_in1k', pretrained=True)" in str(caught.value)
     assert str(hub) in str(caught.value)

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from torch import nn
 
+import tiny
 from tlaudit.errors import ArchitectureError, CheckpointError, MismatchError, UsageError
 from tlaudit.models.checkpoint import write_checkpoint
 from tlaudit.models.sources import load_model
@@ -73,6 +73,10 @@ def test_metadata_of_our_own(tmp_path):
     write_checkpoint(path, state, architecture="squeezenet1_0")
     with pytest.raises(MismatchError, match="is no squeezenet1_0, which the file's own metadata says.*squeezenet1_1"):
         load_model(path)
+    write_checkpoint(path, state, architecture="shutil:rmtree")
+    model = load_model(path)
+    assert model.architecture == "squeezenet1_1"
+    assert model.record.notes == ("the file says that it is shutil:rmtree; give --arch if that is to be believed",)
     write_checkpoint(path, state, classes=["cat", "dog", "cow"])
     with pytest.raises(CheckpointError, match=r"names 3 classes, but the head classifier\.1 has 2"):
         load_model(path)
@@ -98,7 +102,10 @@ def test_lightning_checkpoint(tmp_path, shuffle):
 
 def test_averaged_weights(tmp_path, shuffle):
     average = tiny.nudged(shuffle)
-    path = tiny.saved(tmp_path / "net.pth", {"model": shuffle.state_dict(), "model_ema": {f"module.{k}": t for k, t in average.items()}})  # noqa: E501
+    path = tiny.saved(
+        tmp_path / "net.pth",
+        {"model": shuffle.state_dict(), "model_ema": {f"module.{k}": t for k, t in average.items()}},
+    )
     plain, averaged = load_model(path), load_model(path, use_ema=True)
     assert torch.equal(plain.module.fc.weight, shuffle.fc.weight)
     assert torch.equal(averaged.module.fc.weight, average["fc.weight"])
@@ -154,8 +161,10 @@ def test_own_architecture(tmp_path):
 def test_own_architecture_with_a_child_called_model(tmp_path):
     path = tmp_path / "wrapper.py"
     path.write_text(
-        "from torch import nn\nclass Net(nn.Module):\n    def __init__(self, num_classes):\n        super().__init__()\n"
-        "        self.model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))\n        self.out = nn.Linear(4, num_classes)\n"
+        "from torch import nn\nclass Net(nn.Module):\n"
+        "    def __init__(self, num_classes):\n        super().__init__()\n"
+        "        self.model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))\n"
+        "        self.out = nn.Linear(4, num_classes)\n"
         "    def forward(self, x):\n        return self.out(self.model(x))\n"
     )
     state = {
@@ -173,7 +182,8 @@ def test_own_architecture_with_a_child_called_model(tmp_path):
 def test_tied_weights_stay_tied(tmp_path):
     path = tmp_path / "tied.py"
     path.write_text(
-        "from torch import nn\nclass Net(nn.Module):\n    def __init__(self, num_classes):\n        super().__init__()\n"
+        "from torch import nn\nclass Net(nn.Module):\n"
+        "    def __init__(self, num_classes):\n        super().__init__()\n"
         "        self.a = nn.Linear(4, 4)\n        self.b = nn.Linear(4, 4)\n        self.b.weight = self.a.weight\n"
         "        self.out = nn.Linear(4, num_classes)\n"
     )
@@ -219,7 +229,9 @@ def test_head_by_name(tmp_path):
     path = tiny.saved(tmp_path / "net.pth", tiny.network("mobilenet_v3_small", 3))
     model = load_model(path, head="classifier")
     assert (model.head, model.record.head, model.num_classes) == ("classifier", "classifier", 3)
-    with pytest.raises(UsageError, match="--head clasifier: mobilenet_v3_small has no such module.*nearest: classifier"):
+    with pytest.raises(
+        UsageError, match="--head clasifier: mobilenet_v3_small has no such module.*nearest: classifier"
+    ):
         load_model(path, head="clasifier")
     with pytest.raises(UsageError, match=r"--head features leaves out classifier\.3"):
         load_model(path, head="features")
@@ -245,8 +257,7 @@ def test_like_an_own_source(tmp_path):
 def test_like_an_own_source_wins_over_a_look_alike(tmp_path):
     own = tmp_path / "blurred.py"
     own.write_text(
-        "from torchvision.models import SqueezeNet\n"
-        "def net(num_classes):\n    module = SqueezeNet('1_1', num_classes)\n    module.dropout = 0.1\n    return module\n"
+        "from torchvision.models import SqueezeNet\ndef net(num_classes):\n    return SqueezeNet('1_1', num_classes)\n"
     )
     path = tiny.saved(tmp_path / "net.pth", tiny.network("squeezenet1_1", 3))
     source = load_model(path, arch=f"{own}:net")
@@ -269,6 +280,11 @@ def test_names_what_is_not_finite(tmp_path):
     state["stem.1.running_var"][2] = float("inf")
     model = load_model(tiny.saved(tmp_path / "net.pth", state), arch=tiny.OWN)
     assert model.record.non_finite == ("stem.0.weight", "stem.1.running_var")
+
+
+def test_refuses_a_head_without_classes(tmp_path):
+    with pytest.raises(CheckpointError, match="the head fc has no classes"):
+        load_model(tiny.saved(tmp_path / "net.pth", tiny.own(0)), arch=tiny.OWN)
 
 
 def test_refuses_integers_where_numbers_should_be(tmp_path):

@@ -192,18 +192,7 @@ def assemble(
     target = ImageSet.scan(data.target, labelled=False, limit=data.limit, seed=execution.seed)
     classes = ClassNames.of_model(pair.source.num_classes, pair.source.classes)
     match = match_folders(source.folders, classes, data.class_map)
-    findings = [*pair.findings]
-    if match.by_order:
-        findings.append(
-            Finding(
-                code="classes.by_order",
-                severity="warning",
-                message=(
-                    f"The source checkpoint names no classes; its {len(source.folders)} folders were taken for its "
-                    "classes in sorted order, as torchvision's ImageFolder does. Give --class-map if that is wrong."
-                ),
-            )
-        )
+    findings = [*pair.findings, *_matching_findings(source, by_order=match.by_order)]
     device = resolve_device(execution.device)
     return Subject(
         pair=pair,
@@ -224,6 +213,20 @@ def assemble(
         findings=tuple(findings),
         progress=progress,
     )
+
+
+def _matching_findings(source: ImageSet, *, by_order: bool) -> Iterator[Finding]:
+    """What the reader has to know of how folders became classes."""
+    if by_order:
+        message = (
+            f"The source checkpoint names no classes; its {len(source.folders)} folders were taken for its classes in "
+            "sorted order, as torchvision's ImageFolder does. Give --class-map if that is wrong."
+        )
+        yield Finding(code="classes.by_order", severity="warning", message=message)
+    if source.empty_folders:
+        named = ", ".join(source.empty_folders[:10]) + (" …" if len(source.empty_folders) > 10 else "")
+        message = f"{len(source.empty_folders)} class folders of the source data hold no image: {named}"
+        yield Finding(code="data.empty_folders", severity="warning", message=message)
 
 
 def _label(images: ImageSet, indices: Mapping[str, int]) -> LabelledImages:
@@ -280,6 +283,7 @@ def provenance(subject: Subject, data: Mapping[str, DataRecord], options: Mappin
             for role, model in models.items()
             if model is not None
         },
+        backbone=subject.pair.backbone,
         data=dict(data),
         options={**options, "limit": subject.limit, "strict_data": subject.strict},
         seed=subject.seed,

@@ -102,7 +102,7 @@ class LingeringCheck:
             options: k, thresholds, intervals.
 
         Returns:
-            Measurements, the table ``classes`` with one row for each source class, findings, provenance.
+            Measurements, the tables ``classes`` (one row for each source class) and ``lineage``, findings, provenance.
 
         Raises:
             UsageError: If k exceeds the number of classes, or no probability can exceed p_lo.
@@ -132,7 +132,10 @@ class LingeringCheck:
             check=NAME,
             summary=_summary(classes, thresholds),
             measurements=_measurements(evidence, classes, thresholds, recorder),
-            tables={"classes": _table(subject, evidence, classes, recorder)},
+            tables={
+                "classes": _table(subject, evidence, classes, recorder),
+                "lineage": subject.pair.lineage.table(),
+            },
             findings=(*subject.findings, *_findings(evidence, classes)),
             provenance=provenance(subject, records, resolved),
             run=watch.stop(subject.execution),

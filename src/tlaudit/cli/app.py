@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlaudit.cli.demo import demo
 from tlaudit.cli.inspect import inspect
 from tlaudit.cli.lingering import lingering
 from tlaudit.cli.schema import schema
@@ -92,7 +93,12 @@ def _crashed() -> str:
     return f"crashed: {type(error).__name__}: {' '.join(str(error).split())[:300]} (details: {file.name})"
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"inspect": inspect, "lingering": lingering, "schema": schema}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "inspect": inspect,
+    "lingering": lingering,
+    "demo": demo,
+    "schema": schema,
+}
 for _name, _command in COMMANDS.items():
     app.command(_name)(guarded(_command))
 

@@ -276,7 +276,7 @@ def target_labels(
 ) -> dict[str, int]:
     """Find the class of the finetuned network each folder of target images shows.
 
-    If the checkpoint names its classes, folders are matched to them. Otherwise the classes are the sorted folders of
+    If the checkpoint names its classes, the held-out folders are matched to them. Otherwise the classes are the sorted folders of
     the first set, training images before held-out ones, that has as many folders as the network has classes: so
     torchvision's ``ImageFolder`` numbered them when the network was trained.
 
@@ -287,16 +287,15 @@ def target_labels(
         names: What its checkpoint says they are called, in index order; None if it says nothing.
 
     Returns:
-        Class index by folder, for the folders of both sets.
+        Class index by folder, for the held-out images at least.
 
     Raises:
         ClassMatchError: If a folder fits no class, or no set has as many folders as there are classes.
     """
-    sets = [folders for folders in (target_folders, val_folders) if folders]
     if names is not None:
         classes = ClassNames.of_model(num_classes, names)
-        matches = [match_folders(folders, classes).indices for folders in sets]
-        return {folder: index for match in matches for folder, index in match.items()}
+        return match_folders(val_folders, classes).indices
+    sets = [folders for folders in (target_folders, val_folders) if folders]
     reference = next((folders for folders in sets if len(folders) == num_classes), None)
     if reference is None:
         raise ClassMatchError(

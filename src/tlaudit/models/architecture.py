@@ -30,8 +30,9 @@ def identify(
 ) -> tuple[Fit, tuple[str, ...]]:
     """Find the architecture of a checkpoint.
 
-    In this order: `arch`; the architecture the file names; that of `like` if it is not torchvision's (its keys may be
-    those of one of torchvision's networks, its forward pass another one); detection; that of `like`.
+    In this order: `arch`; the architecture the file names, if it is torchvision's; that of `like` if it is not
+    torchvision's (its keys may be those of one of torchvision's networks, its forward pass another one); detection;
+    that of `like`.
 
     Args:
         checkpoint: What was read.
@@ -47,10 +48,19 @@ def identify(
         MismatchError: If the named architecture does not fit.
         ArchitectureError: If none fits, or several do.
     """
-    named = arch or checkpoint.architecture
-    if named is not None:
-        origin = "--arch" if arch else "the file's own metadata"
-        return _fit_named(checkpoint, named, head, origin, like), ()
+    if arch is not None:
+        return _fit_named(checkpoint, arch, head, "--arch", like), ()
+    if checkpoint.architecture in architecture_names():
+        return _fit_named(checkpoint, checkpoint.architecture, head, "the file's own metadata", like), ()
+    found, notes = _find(checkpoint, like)
+    if checkpoint.architecture is not None:
+        # A file may say what it likes; importing code because of it would be loading it unsafely.
+        notes = (*notes, f"the file says that it is {checkpoint.architecture}; give --arch if that is to be believed")
+    return found, notes
+
+
+def _find(checkpoint: Checkpoint, like: tuple[str, str, nn.Module] | None) -> tuple[Fit, tuple[str, ...]]:
+    """Find the architecture where nobody says what it is."""
     if like is not None and like[0] not in architecture_names():
         found = _fit_like(checkpoint, like)
         if found is not None:

@@ -79,8 +79,8 @@ def resolve_preprocessing(known: Preprocessing | None, *overrides: Overrides) ->
         ``"resize, crop: options; interpolation, mean, std: ImageNet's default"``.
 
     Raises:
-        UsageError: If a number is out of range, or a crop larger than the resized picture came about by mixing: the
-            border would be black, which no one asked for.
+        UsageError: If a number is out of range, or the user asks for a crop larger than the resized picture, whose
+            border would be black. Weights may ask for it: they were trained that way.
     """
     base = known or IMAGENET
     values: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def resolve_preprocessing(known: Preprocessing | None, *overrides: Overrides) ->
         raise UsageError(f"preprocessing, {field} ({origins[field]}): {detail['msg']}, got {values[field]}") from None
     if min(resolved.std) <= 0:
         raise UsageError(f"preprocessing, std ({origins['std']}): expected three numbers above 0, got {resolved.std}")
-    if resolved.crop > resolved.resize and origins["crop"] != origins["resize"]:
+    if resolved.crop > resolved.resize and not origins["crop"] == origins["resize"] == base.origin:
         raise UsageError(
             f"preprocessing: a crop of {resolved.crop} ({origins['crop']}) does not fit into a short side of "
             f"{resolved.resize} ({origins['resize']}): give both resize and crop"

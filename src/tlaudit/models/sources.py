@@ -101,6 +101,8 @@ def _assemble(checkpoint: Checkpoint, found: Fit, head: str | None, notes: Itera
     if head is not None:
         refuse_wrong_head(module, head, (found.head,), found.blueprint.name)
     num_classes = found.num_classes or 0
+    if num_classes < 1:
+        raise CheckpointError(f"{checkpoint.name}: the head {found.head} has no classes")
     if checkpoint.classes is not None and len(checkpoint.classes) != num_classes:
         raise CheckpointError(
             f"{checkpoint.name}: names {len(checkpoint.classes)} classes, but the head {found.head} has {num_classes}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tlaudit.results import Cell, CheckResult, Measurement, Table
+    from tlaudit.results import Cell, CheckResult, KeyMatch, Measurement, Table
 
 _PERCENT = {"share"}
 
@@ -76,10 +76,13 @@ def left_out(result: CheckResult, names: int = 5) -> Iterator[str]:
 
 def models(result: CheckResult) -> Iterator[tuple[str, str]]:
     """One line for each network: what it is, how its tensors fitted, which file."""
+    yield "backbone", f"finetuned and source: {_fit(result.provenance.backbone)}"
     for role, model in result.provenance.models.items():
-        keys = model.keys
-        fit = f"{keys.matched} tensors matched, {len(keys.missing)} missing, {len(keys.unexpected)} unexpected"
-        if keys.ignored:
-            fit += f", {len(keys.ignored)} not the classifier's"
+        fit = _fit(model.keys)
         digest = f", sha256 {model.sha256[:12]}…" if model.sha256 else ""
         yield role, f"{model.architecture}, {model.num_classes} classes, head {model.head}; {fit}; {model.spec}{digest}"
+
+
+def _fit(keys: KeyMatch) -> str:
+    text = f"{keys.matched} tensors matched, {len(keys.missing)} missing, {len(keys.unexpected)} unexpected"
+    return f"{text}, {len(keys.ignored)} not the classifier's" if keys.ignored else text

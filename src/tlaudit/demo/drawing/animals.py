@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     Marks = Callable[[Pen, np.random.Generator, "Coat"], None]
 
 PINK: Colour = (226, 142, 146)
+TONGUE: Colour = (228, 108, 118)
+
+_CAT_EAR = ((-0.84, -0.1), (-0.82, -1.1), (-0.16, -0.62))
+_CAT_EAR_INSIDE = ((-0.72, -0.35), (-0.73, -0.86), (-0.36, -0.58))
+_CAT_SKULL = (
+    (-0.92, 0.15), (-0.74, -0.45), (0, -0.72), (0.74, -0.45), (0.92, 0.15), (0.6, 0.64), (0, 0.8), (-0.6, 0.64),
+)  # fmt: skip
+_DOG_SKULL = (
+    (-0.66, -0.1), (-0.54, -0.64), (0, -0.84), (0.54, -0.64), (0.66, -0.1), (0.5, 0.5), (0, 0.86), (-0.5, 0.5),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,36 +129,30 @@ def _cat(pen: Pen, rng: np.random.Generator, coat: Coat, face: Marks, body: Mark
     head, torso = _pose(pen, rng)
     if torso:
         _body(torso, rng, coat, body)
-    for side in (lambda points: points, mirrored):
-        head.solid(side([(-0.84, -0.1), (-0.82, -1.1), (-0.16, -0.62)]), coat.ear, 0.05)
-        head.fill(side([(-0.72, -0.35), (-0.73, -0.86), (-0.36, -0.58)]), PINK)
-    outline = [
-        (-0.92, 0.15),
-        (-0.74, -0.45),
-        (0, -0.72),
-        (0.74, -0.45),
-        (0.92, 0.15),
-        (0.6, 0.64),
-        (0, 0.8),
-        (-0.6, 0.64),
-    ]
-    head.solid(smooth(outline), coat.fur, 0.05)
+    for ear, inside in ((_CAT_EAR, _CAT_EAR_INSIDE), (mirrored(_CAT_EAR), mirrored(_CAT_EAR_INSIDE))):
+        head.solid(ear, coat.ear, 0.05)
+        head.fill(inside, PINK)
+    head.solid(smooth(_CAT_SKULL), coat.fur, 0.05)
     face(head, rng, coat)
     for x in (-0.17, 0.17):
         head.fill(oval(x, 0.4, 0.25, 0.2), coat.muzzle)
     head.solid([(-0.11, 0.2), (0.11, 0.2), (0, 0.33)], PINK, 0.03)
     for x in (-0.13, 0.13):
         head.line(arc(x, 0.38, 0.13, 0.14, 10, 170), 0.035, BLACK)
-    slit = rng.uniform(0.06, 0.13)
-    for x in (-0.4, 0.4):
-        tilt = 0.25 if x < 0 else -0.25
-        head.solid(oval(x, -0.03, 0.22, 0.18, tilt), coat.iris, 0.05)
-        head.fill(oval(x, -0.03, slit, 0.17), BLACK)
-        head.fill(oval(x - 0.06, -0.1, 0.05, 0.05), WHITE)
+    _cat_eyes(head, rng, coat)
     whisker = lighter(coat.fur, 0.7) if sum(coat.fur) < 400 else darker(coat.fur, 0.5)
     for side in (-1, 1):
         for droop in (-0.08, 0.06, 0.2):
             head.line([(side * 0.35, 0.36 + droop / 2), (side * 1.12, 0.3 + droop)], 0.022, whisker)
+
+
+def _cat_eyes(head: Pen, rng: np.random.Generator, coat: Coat) -> None:
+    """Draw slanted eyes with slit pupils."""
+    slit = rng.uniform(0.06, 0.13)
+    for x, tilt in ((-0.4, 0.25), (0.4, -0.25)):
+        head.solid(oval(x, -0.03, 0.22, 0.18, tilt), coat.iris, 0.05)
+        head.fill(oval(x, -0.03, slit, 0.17), BLACK)
+        head.fill(oval(x - 0.06, -0.1, 0.05, 0.05), WHITE)
 
 
 def _dog(pen: Pen, rng: np.random.Generator, coat: Coat, face: Marks, body: Marks) -> None:
@@ -156,25 +160,15 @@ def _dog(pen: Pen, rng: np.random.Generator, coat: Coat, face: Marks, body: Mark
     head, torso = _pose(pen, rng)
     if torso:
         _body(torso, rng, coat, body)
-    outline = [
-        (-0.66, -0.1),
-        (-0.54, -0.64),
-        (0, -0.84),
-        (0.54, -0.64),
-        (0.66, -0.1),
-        (0.5, 0.5),
-        (0, 0.86),
-        (-0.5, 0.5),
-    ]
-    head.solid(smooth(outline), coat.fur, 0.05)
+    head.solid(smooth(_DOG_SKULL), coat.fur, 0.05)
     face(head, rng, coat)
     drop = rng.uniform(0.35, 0.6)
-    for side in (lambda points: points, mirrored):
-        ear = smooth([(-0.34, -0.78), (-0.72, -0.72), (-0.98, -0.1), (-0.9, drop), (-0.66, drop), (-0.56, -0.2)])
-        head.solid(side(ear), coat.ear, 0.05)
+    ear = smooth([(-0.34, -0.78), (-0.72, -0.72), (-0.98, -0.1), (-0.9, drop), (-0.66, drop), (-0.56, -0.2)])
+    for outline in (ear, mirrored(ear)):
+        head.solid(outline, coat.ear, 0.05)
     head.solid(oval(0, 0.42, 0.4, 0.34), coat.muzzle, 0.03)
     if rng.random() < 0.5:
-        head.solid(box(-0.13, 0.6, 0.13, 0.98, 0.12), (228, 108, 118), 0.035)
+        head.solid(box(-0.13, 0.6, 0.13, 0.98, 0.12), TONGUE, 0.035)
     for x in (-0.15, 0.15):
         head.line(arc(x, 0.48, 0.15, 0.16, 10, 170), 0.04, BLACK)
     head.fill(oval(0, 0.22, 0.19, 0.13), BLACK)
@@ -187,7 +181,7 @@ def _dog(pen: Pen, rng: np.random.Generator, coat: Coat, face: Marks, body: Mark
         head.strokes(rng, (0, -0.5, 0.42, 0.28), coat.fur, 60, 0.3, 0.045)
 
 
-def _plain(pen: Pen, rng: np.random.Generator, coat: Coat) -> None:
+def _plain(_pen: Pen, _rng: np.random.Generator, _coat: Coat) -> None:
     """No marks."""
 
 
@@ -235,7 +229,7 @@ def _spots(pen: Pen, rng: np.random.Generator, coat: Coat) -> None:
         pen.fill(oval(x, y, radius, radius * rng.uniform(0.7, 1), rng.uniform(0, 3)), coat.accent)
 
 
-def _saddle(body: Pen, rng: np.random.Generator, coat: Coat) -> None:
+def _saddle(body: Pen, rng: np.random.Generator, _coat: Coat) -> None:
     """Draw a dark back."""
     reach = rng.uniform(0.2, 0.5)
     body.fill(smooth([(-0.5, -0.8), (0.5, -0.8), (0.72, 0.1), (0.6, reach), (-0.6, reach), (-0.72, 0.1)]), (62, 52, 50))

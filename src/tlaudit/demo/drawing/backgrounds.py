@@ -83,7 +83,7 @@ def _blotches(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
 
 def _stripes(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     """Wallpaper stripes, soft or hard."""
-    wave = np.sin(_along(rng, size, rng.uniform(0, math.pi)) * 2 * math.pi * rng.uniform(2.5, 9))
+    wave: NDArray[np.float64] = np.sin(_along(rng, size, rng.uniform(0, math.pi)) * 2 * math.pi * rng.uniform(2.5, 9))
     return wave * rng.uniform(0.3, 2.5) * 0.5 + 0.5
 
 
@@ -92,14 +92,14 @@ def _tiles(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     angle, count = rng.uniform(0, math.pi / 2), 2 * math.pi * rng.uniform(1.5, 4)
     across = np.sin(_along(rng, size, angle) * count)
     down = np.sin(_along(rng, size, angle + math.pi / 2) * count)
-    return np.clip(across * down * 6, -0.5, 0.5) * rng.uniform(0.3, 0.9) + 0.5
+    return np.asarray(np.clip(across * down * 6, -0.5, 0.5) * rng.uniform(0.3, 0.9) + 0.5)
 
 
 def _room(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     """A wall and a floor, or a sky and a field."""
     _, y = _grid(size)
     edge = rng.uniform(0.45, 0.8) + 0.04 * (_noise(rng, size, 3) - 0.5) * rng.integers(0, 3)
-    return np.clip((y - edge) * size / 2, 0, 1)
+    return np.asarray(np.clip((y - edge) * size / 2, 0, 1))
 
 
 def _grain(rng: np.random.Generator, size: int) -> NDArray[np.float64]:

@@ -141,19 +141,16 @@ class Pen:
     """
 
     def __init__(self, image: Image.Image, matrix: NDArray[np.float64], centre: Point) -> None:
+        self._image = image
         self._draw = ImageDraw.Draw(image, "RGBA")
-        self._matrix = matrix * image.width
-        self._centre = np.array(centre) * image.width
-        self._unit = math.sqrt(abs(float(np.linalg.det(self._matrix))))
+        self._matrix = matrix
+        self._centre = np.array(centre)
+        self._unit = math.sqrt(abs(float(np.linalg.det(matrix)))) * image.width
 
     def moved(self, x: float, y: float, scale: float = 1.0) -> Pen:
         """A pen for a part of the object: its origin lies at ``(x, y)`` and its unit is `scale` times as long."""
-        pen = Pen.__new__(Pen)
-        pen._draw = self._draw
-        pen._matrix = self._matrix * scale
-        pen._centre = self._matrix @ np.array([x, y]) + self._centre
-        pen._unit = self._unit * scale
-        return pen
+        across, down = self._matrix @ np.array([x, y]) + self._centre
+        return Pen(self._image, self._matrix * scale, (float(across), float(down)))
 
     def fill(self, outline: Sequence[Point], colour: Colour, opacity: float = 1.0) -> None:
         """Fill an outline, without an edge."""
@@ -185,7 +182,7 @@ class Pen:
             tone = blend(darker(colour, 0.25), lighter(colour, 0.35), share)
             self.fill(oval(x + offset, y + offset, shrunk, shrunk), tone)
 
-    def strokes(  # noqa: PLR0913 - one brush, its six settings
+    def strokes(
         self,
         rng: np.random.Generator,
         area: tuple[float, float, float, float],
@@ -220,5 +217,5 @@ class Pen:
             self.fill(oval(x, y, width * share, height * share), (20, 16, 24), 0.1)
 
     def _pixels(self, points: Sequence[Point]) -> list[Point]:
-        placed = np.asarray(points, dtype=np.float64) @ self._matrix.T + self._centre
+        placed = (np.asarray(points, dtype=np.float64) @ self._matrix.T + self._centre) * self._image.width
         return [(float(x), float(y)) for x, y in placed]

@@ -10,6 +10,7 @@ from tlaudit.demo.drawing.canvas import (
     WHITE,
     Colour,
     Pen,
+    Point,
     any_of,
     arc,
     box,
@@ -46,25 +47,16 @@ def espresso_mug(pen: Pen, rng: np.random.Generator) -> None:
         pen.line(steam, 0.05, WHITE, 0.7)
 
 
+_BERRY: tuple[Point, ...] = (
+    (-0.62, -0.42), (0, -0.58), (0.62, -0.42), (0.66, 0.05),
+    (0.3, 0.68), (0, 0.95), (-0.3, 0.68), (-0.66, 0.05),
+)  # fmt: skip
+
+
 def strawberry(pen: Pen, rng: np.random.Generator) -> None:
     """A red berry with seeds and a green crown."""
     red = varied(rng, (214, 46, 54))
-    pen.solid(
-        smooth(
-            [
-                (-0.62, -0.42),
-                (0, -0.58),
-                (0.62, -0.42),
-                (0.66, 0.05),
-                (0.3, 0.68),
-                (0, 0.95),
-                (-0.3, 0.68),
-                (-0.66, 0.05),
-            ]
-        ),
-        red,
-        0.05,
-    )
+    pen.solid(smooth(_BERRY), red, 0.05)
     pen.fill(smooth([(-0.52, -0.3), (-0.2, -0.42), (-0.3, 0.1), (-0.36, 0.35), (-0.55, 0.0)]), lighter(red, 0.3), 0.6)
     for row, y in enumerate((-0.26, -0.02, 0.22, 0.46, 0.7)):
         reach = 0.52 * (1 - max(0.0, y) * 0.95)
@@ -83,33 +75,24 @@ def strawberry(pen: Pen, rng: np.random.Generator) -> None:
         )
 
 
+_CRUST: tuple[Point, ...] = (
+    (-0.8, -0.62), (-0.4, -0.88), (0.4, -0.88), (0.8, -0.62),
+    (0.66, -0.48), (0.3, -0.62), (-0.3, -0.62), (-0.66, -0.48),
+)  # fmt: skip
+
+
 def pizza_slice(pen: Pen, rng: np.random.Generator) -> None:
     """A wedge with crust, salami and basil."""
     cheese = varied(rng, (244, 202, 96))
     crust = varied(rng, (200, 136, 72))
     pen.solid([(0, 0.98), (-0.68, -0.6), (-0.35, -0.74), (0.35, -0.74), (0.68, -0.6)], cheese, 0.045)
     pen.fill([(0.04, 0.82), (0.1, -0.6), (0.56, -0.56)], darker(cheese, 0.15), 0.5)
-    pen.solid(
-        smooth(
-            [
-                (-0.8, -0.62),
-                (-0.4, -0.88),
-                (0.4, -0.88),
-                (0.8, -0.62),
-                (0.66, -0.48),
-                (0.3, -0.62),
-                (-0.3, -0.62),
-                (-0.66, -0.48),
-            ]
-        ),
-        crust,
-        0.045,
-    )
+    pen.solid(smooth(_CRUST), crust, 0.045)
     salami = varied(rng, (192, 58, 48))
     for x, y, radius in ((-0.28, -0.28, 0.17), (0.27, -0.2, 0.18), (0.0, 0.28, 0.16)):
-        x, y = x + rng.uniform(-0.06, 0.06), y + rng.uniform(-0.06, 0.06)
-        pen.solid(oval(x, y, radius, radius), salami, 0.04)
-        pen.fill(oval(x - 0.04, y - 0.04, radius * 0.4, radius * 0.4), lighter(salami, 0.25), 0.7)
+        across, down = x + rng.uniform(-0.06, 0.06), y + rng.uniform(-0.06, 0.06)
+        pen.solid(oval(across, down, radius, radius), salami, 0.04)
+        pen.fill(oval(across - 0.04, down - 0.04, radius * 0.4, radius * 0.4), lighter(salami, 0.25), 0.7)
     for x, y in ((-0.02, -0.08), (-0.12, 0.5), (0.3, -0.45), (-0.4, -0.02)):
         pen.fill(oval(x, y, 0.1, 0.045, rng.uniform(0, 3)), (70, 126, 56))
 

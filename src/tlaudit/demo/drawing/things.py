@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from tlaudit.demo.drawing.canvas import (
     WHITE,
     Colour,
     Pen,
+    Point,
     any_of,
     arc,
     box,
@@ -31,24 +33,13 @@ def umbrella(pen: Pen, rng: np.random.Generator) -> None:
     """An open umbrella with panels in two colours and a crook."""
     first = any_of(rng, BRIGHT)
     second = lighter(first, 0.55) if rng.random() < 0.5 else any_of(rng, BRIGHT)
-    shaft = [(0, -0.3), (0, 0.72), *[(x, y) for x, y in arc(0.16, 0.72, 0.16, 0.2, 180, 0, 8)]]
+    shaft = [(0, -0.3), (0, 0.72), *arc(0.16, 0.72, 0.16, 0.2, 180, 0, 8)]
     pen.line(shaft, 0.1, (66, 46, 40))
     pen.line([(0, -0.75), (0, -1.0)], 0.06, (66, 46, 40))
-    cuts = (-0.95, -0.58, -0.2, 0.2, 0.58, 0.95)
-    for panel, (left, right) in enumerate(zip(cuts, cuts[1:], strict=False)):
-        dome = [
-            (left, 0.05),
-            *[
-                (left * math.cos(a / 10 * math.pi / 2), 0.05 - 0.85 * math.sin(a / 10 * math.pi / 2))
-                for a in range(1, 11)
-            ],
-        ]
-        back = [
-            (right * math.cos(a / 10 * math.pi / 2), 0.05 - 0.85 * math.sin(a / 10 * math.pi / 2))
-            for a in range(10, -1, -1)
-        ]
-        middle = (left + right) / 2
-        pen.solid([*dome, *back, (middle, -0.07)], first if panel % 2 == 0 else second, 0.03)
+    dome = [(math.cos(math.pi * step / 20), 0.05 - 0.85 * math.sin(math.pi * step / 20)) for step in range(11)]
+    for panel, (left, right) in enumerate(itertools.pairwise((-0.95, -0.58, -0.2, 0.2, 0.58, 0.95))):
+        edges = [(left * x, y) for x, y in dome] + [(right * x, y) for x, y in reversed(dome)]
+        pen.solid([*edges, ((left + right) / 2, -0.07)], second if panel % 2 else first, 0.03)
 
 
 def door_key(pen: Pen, rng: np.random.Generator) -> None:
@@ -89,25 +80,18 @@ def alarm_clock(pen: Pen, rng: np.random.Generator) -> None:
     pen.fill(oval(0, 0.12, 0.07, 0.07), (206, 62, 56))
 
 
+_BULB: tuple[Point, ...] = (
+    (-0.24, 0.48), (-0.3, 0.28), (-0.58, -0.05), (-0.62, -0.4), (-0.36, -0.82), (0, -0.93),
+    (0.36, -0.82), (0.62, -0.4), (0.58, -0.05), (0.3, 0.28), (0.24, 0.48),
+)  # fmt: skip
+
+
 def light_bulb(pen: Pen, rng: np.random.Generator) -> None:
     """A glowing bulb with filament and thread."""
     glow = any_of(rng, ((255, 236, 150), (252, 248, 214), (255, 214, 120)))
     for size, opacity in ((1.0, 0.12), (0.86, 0.16)):
         pen.fill(oval(0, -0.25, size, size), (255, 244, 190), opacity)
-    outline = [
-        (-0.24, 0.48),
-        (-0.3, 0.28),
-        (-0.58, -0.05),
-        (-0.62, -0.4),
-        (-0.36, -0.82),
-        (0, -0.93),
-        (0.36, -0.82),
-        (0.62, -0.4),
-        (0.58, -0.05),
-        (0.3, 0.28),
-        (0.24, 0.48),
-    ]
-    pen.solid(smooth(outline), glow, 0.045)
+    pen.solid(smooth(_BULB), glow, 0.045)
     pen.fill(smooth([(-0.45, -0.4), (-0.28, -0.68), (-0.2, -0.6), (-0.34, -0.3)]), WHITE, 0.8)
     filament = [(-0.14, 0.42), (-0.2, -0.1), (-0.1, -0.26), (0, -0.12), (0.1, -0.26), (0.2, -0.1), (0.14, 0.42)]
     pen.line(filament, 0.045, (206, 122, 40))

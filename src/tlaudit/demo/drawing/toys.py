@@ -10,6 +10,7 @@ from tlaudit.demo.drawing.canvas import (
     WHITE,
     Colour,
     Pen,
+    Point,
     any_of,
     arc,
     blend,
@@ -57,33 +58,40 @@ def yarn_ball(pen: Pen, rng: np.random.Generator) -> None:
             pen.line([*bow, bow[0]], 0.04, darker(wool, 0.4) if strand % 2 else lighter(wool, 0.35))
 
 
-def dice(pen: Pen, rng: np.random.Generator) -> None:
-    """A cube seen from a corner, with pips on three faces."""
-    front = any_of(rng, (WHITE, (214, 62, 58), (64, 96, 168)))
-    pip = BLACK if sum(front) > 600 else WHITE
-    top = [(0, -0.85), (0.78, -0.42), (0, 0.02), (-0.78, -0.42)]
-    left = [(-0.78, -0.42), (0, 0.02), (0, 0.9), (-0.78, 0.46)]
-    right = [(0.78, -0.42), (0, 0.02), (0, 0.9), (0.78, 0.46)]
-    pen.shadow(0, 0.72, 0.95, 0.2)
-    for face, tone in ((top, lighter(front, 0.4)), (left, front), (right, darker(front, 0.2))):
-        pen.solid(face, tone, 0.045)
-    pips = ((), ((0.5, 0.5),), ((0.25, 0.25), (0.75, 0.75)), ((0.25, 0.25), (0.5, 0.5), (0.75, 0.75)))
-    more = (((0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25)),)
-    five = ((*more[0], (0.5, 0.5)),)
-    values = rng.permutation(5) + 1
-    for (origin, right_way, down), value in zip(_CUBE, values, strict=False):
-        for u, v in (*pips, *more, *five)[int(value)]:
-            x = origin[0] + right_way[0] * u + down[0] * v
-            y = origin[1] + right_way[1] * u + down[1] * v
-            pen.fill(oval(x, y, 0.105, 0.105 if origin[1] > 0 else 0.08), pip)
-
-
-_CUBE = (
+_DICE_FACES: tuple[tuple[Point, Point, Point], ...] = (
     ((0.0, -0.85), (0.78, 0.43), (-0.78, 0.43)),
     ((-0.78, -0.42), (0.78, 0.44), (0.0, 0.88)),
     ((0.0, 0.02), (0.78, -0.44), (0.0, 0.88)),
 )
-"""Corner and two edges of the faces of the dice: top, left, right."""
+"""A corner and the two edges from it, of the faces that are seen: top, left, right."""
+_DIAGONAL, _OTHER_DIAGONAL, _MIDDLE = ((0.25, 0.25), (0.75, 0.75)), ((0.25, 0.75), (0.75, 0.25)), ((0.5, 0.5),)
+_PIPS: tuple[tuple[Point, ...], ...] = (
+    _MIDDLE,
+    _DIAGONAL,
+    (*_DIAGONAL, *_MIDDLE),
+    (*_DIAGONAL, *_OTHER_DIAGONAL),
+    (*_DIAGONAL, *_OTHER_DIAGONAL, *_MIDDLE),
+)
+"""Where the pips of a one to a five lie on a face, as shares of its edges."""
+
+
+def dice(pen: Pen, rng: np.random.Generator) -> None:
+    """A cube seen from a corner, with pips on three faces."""
+    colour = any_of(rng, (WHITE, (214, 62, 58), (64, 96, 168)))
+    pip = BLACK if sum(colour) > 600 else WHITE
+    pen.shadow(0, 0.72, 0.95, 0.2)
+    tones = (lighter(colour, 0.4), colour, darker(colour, 0.2))
+    values = rng.permutation(len(_PIPS))[: len(tones)]
+    for ((x, y), (right, across), (left, down)), tone, value in zip(_DICE_FACES, tones, values, strict=True):
+        pen.solid([(x, y), (x + right, y + across), (x + right + left, y + across + down), (x + left, y + down)], tone)
+        for u, v in _PIPS[int(value)]:
+            pen.fill(oval(x + right * u + left * v, y + across * u + down * v, 0.105, 0.09), pip)
+
+
+_GUITAR_BODY: tuple[Point, ...] = (
+    (-0.2, -0.22), (0.2, -0.22), (0.42, -0.02), (0.3, 0.22), (0.56, 0.58),
+    (0.36, 0.94), (-0.36, 0.94), (-0.56, 0.58), (-0.3, 0.22), (-0.42, -0.02),
+)  # fmt: skip
 
 
 def guitar(pen: Pen, rng: np.random.Generator) -> None:
@@ -95,20 +103,7 @@ def guitar(pen: Pen, rng: np.random.Generator) -> None:
     for y in (-0.95, -0.87, -0.79):
         for x in (-0.19, 0.19):
             pen.fill(oval(x, y, 0.05, 0.035), (226, 220, 206))
-    body = smooth(
-        [
-            (-0.2, -0.22),
-            (0.2, -0.22),
-            (0.42, -0.02),
-            (0.3, 0.22),
-            (0.56, 0.58),
-            (0.36, 0.94),
-            (-0.36, 0.94),
-            (-0.56, 0.58),
-            (-0.3, 0.22),
-            (-0.42, -0.02),
-        ]
-    )
+    body = smooth(_GUITAR_BODY)
     pen.solid(body, wood, 0.06)
     pen.fill(smooth([(x * 0.8, 0.36 + (y - 0.36) * 0.84) for x, y in body[::7]]), lighter(wood, 0.25))
     pen.solid(oval(0, 0.24, 0.18, 0.18), (54, 34, 30), 0.05)
@@ -127,16 +122,21 @@ def hot_air_balloon(pen: Pen, rng: np.random.Generator) -> None:
     gores = 7
     for gore in range(gores):
         left, right = (math.cos(math.pi * (1 - (gore + step) / gores)) for step in (0, 1))
-        outline = [_envelope(left, y / 12) for y in range(13)] + [_envelope(right, y / 12) for y in range(12, -1, -1)]
         tone = first if gore % 2 == 0 else second
-        pen.fill(outline, blend(tone, darker(tone, 0.5), abs(gore - 2) / 6))
-    rim = [_envelope(-1, y / 12) for y in range(13)] + [_envelope(1, y / 12) for y in range(12, -1, -1)]
+        pen.fill(_gore(left, right), blend(tone, darker(tone, 0.5), abs(gore - 2) / 6))
+    rim = _gore(-1, 1)
     pen.line([*rim, rim[0]], 0.04, darker(first, 0.5))
 
 
-def _envelope(across: float, down: float) -> tuple[float, float]:
-    """A point of the balloon's hull: `across` in [-1, 1], `down` in [0, 1]."""
-    width = 0.78 * math.sqrt(max(0.0, 1 - (1.18 * down - 0.52) ** 2 / 0.4356 * (0.38 if down > 0.44 else 0.62)))
-    narrowing = 1.0 if down < 0.5 else 1 - 0.62 * ((down - 0.5) / 0.5) ** 1.5
-    start = math.sin(math.pi / 2 * min(1.0, down / 0.35)) ** 0.6 if down > 0 else 0.0
-    return (across * width * narrowing * start, -0.98 + 1.45 * down)
+def _gore(left: float, right: float) -> list[Point]:
+    """Outline of a strip of the balloon's hull, between two shares of its half width."""
+    down = [(step / 12, _hull(step / 12)) for step in range(13)]
+    edges = [(left * width, -0.98 + 1.45 * y) for y, width in down]
+    return edges + [(right * width, -0.98 + 1.45 * y) for y, width in reversed(down)]
+
+
+def _hull(y: float) -> float:
+    """Half width of the hull at the height `y`, 0 at its top and 1 at its mouth: round above, tapered below."""
+    dome = math.sqrt(1 - (1 - min(1.0, y / 0.42)) ** 2)
+    taper = 1 - 0.7 * math.pow(max(0.0, y - 0.42) / 0.58, 1.4)
+    return 0.78 * dome * taper

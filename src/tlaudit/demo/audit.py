@@ -1,0 +1,63 @@
+"""The main job on the embedded world, and how what was found compares with what is planted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tlaudit.checks import CHECKS
+from tlaudit.checks.base import Progress, assemble, silent
+from tlaudit.config import DataOptions, LingeringOptions, PreprocessTable
+from tlaudit.demo.world import ABSENT, PRESENT, world_root
+from tlaudit.models.pair import load_pair
+from tlaudit.results import Finding
+
+if TYPE_CHECKING:
+    from tlaudit.config import ExecutionOptions
+    from tlaudit.results import CheckResult
+
+OPTIONS = LingeringOptions(k=1, v_lo_count=1)
+"""With 26 classes, five for each image would make nearly every class occur; one image may be mistaken."""
+
+
+def audit_world(execution: ExecutionOptions, progress: Progress = silent) -> CheckResult:
+    """Run `lingering` on the embedded world.
+
+    Args:
+        execution: How the work is done.
+        progress: Shows how far a pass is.
+
+    Returns:
+        The check's result; its first finding compares the source-only classes with the planted ones.
+
+    Raises:
+        InstallationError: If the embedded world is not where the package was installed.
+    """
+    root = world_root()
+    source, finetuned, baseline = (
+        root / "checkpoints" / f"{name}.safetensors" for name in ("source", "finetuned", "baseline")
+    )
+    data = DataOptions(source=root / "source", target=root / "target/train", val=root / "target/val")
+    subject = assemble(
+        load_pair(source, finetuned, baseline),
+        data,
+        preprocess=PreprocessTable(),
+        execution=execution,
+        progress=progress,
+    )
+    result = CHECKS["lingering"]().run(subject, OPTIONS)
+    return result.model_copy(update={"findings": (_compare(result), *result.findings)})
+
+
+def _compare(result: CheckResult) -> Finding:
+    """Planted truth against what was found."""
+    rows = result.tables["classes"].rows
+    found = {str(row["class_name"]) for row in rows if row["source_only"]}
+    missed, wrong = sorted(set(ABSENT) - found), sorted(set(PRESENT) & found)
+    verdict = f"all {len(ABSENT)} were found and no other"
+    if missed or wrong:
+        verdict = f"missed: {', '.join(missed) or 'none'}; wrongly found: {', '.join(wrong) or 'none'}"
+    message = (
+        f"Planted: the target images show {', '.join(PRESENT)} and none of the other {len(ABSENT)} source classes. "
+        f"Of those source-only classes {verdict}."
+    )
+    return Finding(code="demo.planted", severity="warning" if missed or wrong else "info", message=message)
