@@ -77,6 +77,9 @@ def test_metadata_of_our_own(tmp_path):
     model = load_model(path)
     assert model.architecture == "squeezenet1_1"
     assert model.record.notes == ("the file says that it is shutil:rmtree; give --arch if that is to be believed",)
+    write_checkpoint(path, tiny.own(3).state_dict(), architecture="shutil:rmtree")
+    with pytest.raises(ArchitectureError, match="for your own; the file says that it is shutil:rmtree"):
+        load_model(path)
     write_checkpoint(path, state, classes=["cat", "dog", "cow"])
     with pytest.raises(CheckpointError, match=r"names 3 classes, but the head classifier\.1 has 2"):
         load_model(path)
@@ -225,6 +228,11 @@ def test_architecture_that_does_not_fit(tmp_path, shuffle):
         load_model(path, arch="shufflenet_v2_x0_6")
 
 
+def test_a_name_without_its_library():
+    with pytest.raises(UsageError, match="no such file; torchvision's weights of that name are torchvision:resnet18"):
+        load_model("resnet18")
+
+
 def test_head_by_name(tmp_path):
     path = tiny.saved(tmp_path / "net.pth", tiny.network("mobilenet_v3_small", 3))
     model = load_model(path, head="classifier")
@@ -283,8 +291,10 @@ def test_names_what_is_not_finite(tmp_path):
 
 
 def test_refuses_a_head_without_classes(tmp_path):
+    state = {**tiny.own(3).state_dict(), "fc.weight": torch.ones(0, 6), "fc.bias": torch.ones(0)}
+    path = tiny.saved(tmp_path / "net.pth", state)
     with pytest.raises(CheckpointError, match="the head fc has no classes"):
-        load_model(tiny.saved(tmp_path / "net.pth", tiny.own(0)), arch=tiny.OWN)
+        load_model(path, arch=tiny.OWN)
 
 
 def test_refuses_integers_where_numbers_should_be(tmp_path):

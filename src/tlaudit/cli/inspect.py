@@ -66,11 +66,19 @@ def _facts(inspection: Inspection) -> Iterator[tuple[str, str]]:
     for name in ("missing", "unexpected", "ignored"):
         keys = getattr(model.keys, name)
         yield name, f"{len(keys)}" + (f": {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}" if keys else "")
+    yield "safe to load", _safety(inspection)
     yield "finite", "yes" if not model.non_finite else f"no, NaN or infinity in: {', '.join(model.non_finite)}"
     yield "preprocessing", _preprocessing(inspection)
     yield "stages", ", ".join(inspection.stages)
     for note in model.notes:
         yield "note", note
+
+
+def _safety(inspection: Inspection) -> str:
+    blocked = inspection.model.blocked
+    if not blocked:
+        return "yes, no code had to be run"
+    return f"no, it ran code on your word (--allow-pickle): {', '.join(blocked)}"
 
 
 def _preprocessing(inspection: Inspection) -> str:

@@ -122,7 +122,7 @@ def train(network: nn.Module, pixels: Tensor, labels: Tensor, recipe: Recipe) ->
         labels: ``(N,)`` class indices.
         recipe: How.
     """
-    network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=0.01)
     steps = recipe.epochs * math.ceil(len(pixels) / recipe.batch)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_share(step / steps, recipe.warm_up))

@@ -50,13 +50,18 @@ def identify(
     """
     if arch is not None:
         return _fit_named(checkpoint, arch, head, "--arch", like), ()
-    if checkpoint.architecture in architecture_names():
-        return _fit_named(checkpoint, checkpoint.architecture, head, "the file's own metadata", like), ()
-    found, notes = _find(checkpoint, like)
-    if checkpoint.architecture is not None:
-        # A file may say what it likes; importing code because of it would be loading it unsafely.
-        notes = (*notes, f"the file says that it is {checkpoint.architecture}; give --arch if that is to be believed")
-    return found, notes
+    named = checkpoint.architecture
+    if named is None:
+        return _find(checkpoint, like)
+    if named in architecture_names():
+        return _fit_named(checkpoint, named, head, "the file's own metadata", like), ()
+    # A file may say what it likes; importing code because of it would be loading it unsafely.
+    hint = f"the file says that it is {named}; give --arch if that is to be believed"
+    try:
+        found, notes = _find(checkpoint, like)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{error}; {hint}") from None
+    return found, (*notes, hint)
 
 
 def _find(checkpoint: Checkpoint, like: tuple[str, str, nn.Module] | None) -> tuple[Fit, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -12,6 +13,7 @@ from torch import nn
 from tlaudit.errors import CheckpointError, UsageError
 from tlaudit.models.architecture import identify
 from tlaudit.models.checkpoint import Checkpoint, read_checkpoint
+from tlaudit.models.families import architecture_names
 from tlaudit.models.fitting import Fit, fit, non_finite, realise
 from tlaudit.models.heads import refuse_wrong_head, within
 from tlaudit.models.pretrained import timm_weights, torchvision_weights
@@ -84,6 +86,8 @@ def load_model(
         if not found.is_exact:
             raise CheckpointError(f"{text}: the weights do not fit their own architecture: {found.differences()}")
     else:
+        if text in architecture_names() and not Path(text).exists():
+            raise UsageError(f"{text}: no such file; torchvision's weights of that name are torchvision:{text}")
         checkpoint = read_checkpoint(text, use_ema=use_ema, allow_pickle=allow_pickle)
         resembled = (like.architecture, like.head, like.module) if like is not None else None
         found, notes = identify(checkpoint, arch=arch, head=head, like=resembled)
@@ -97,12 +101,12 @@ def is_published(spec: str | os.PathLike[str]) -> bool:
 
 def _assemble(checkpoint: Checkpoint, found: Fit, head: str | None, notes: Iterable[str]) -> Model:
     """Build the network and write down what it is."""
-    module, built = realise(found, checkpoint.name)
-    if head is not None:
-        refuse_wrong_head(module, head, (found.head,), found.blueprint.name)
     num_classes = found.num_classes or 0
     if num_classes < 1:
         raise CheckpointError(f"{checkpoint.name}: the head {found.head} has no classes")
+    module, built = realise(found, checkpoint.name)
+    if head is not None:
+        refuse_wrong_head(module, head, (found.head,), found.blueprint.name)
     if checkpoint.classes is not None and len(checkpoint.classes) != num_classes:
         raise CheckpointError(
             f"{checkpoint.name}: names {len(checkpoint.classes)} classes, but the head {found.head} has {num_classes}"

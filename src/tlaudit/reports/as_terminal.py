@@ -89,7 +89,7 @@ def _worst(result: CheckResult, rows: int) -> Iterator[RenderableType]:
         numeric = {column.name.replace("_", " ") for column in source.columns if column.unit != "text"}
         for name in head:
             if name in numeric:
-                table.add_column(name, justify="right", no_wrap=True)
+                table.add_column(name, justify="right")
             else:
                 table.add_column(name, max_width=_LONGEST_NAME, no_wrap=True)
         for row in body:
@@ -100,7 +100,7 @@ def _worst(result: CheckResult, rows: int) -> Iterator[RenderableType]:
 
 def _notes(result: CheckResult) -> Iterator[RenderableType]:
     lines = [Text.assemble((f"{f.severity}: ", _COLOUR[f.severity]), f.message) for f in result.findings]
-    lines += [Text(f"{name} is absent: {reason}") for name, reason in wording.absences(result)]
+    lines += [Text(line) for line in wording.absences(result)]
     lines += [Text(line, style="dim") for line in wording.left_out(result)]
     lines += [Text(f"{role}: {line}", style="dim") for role, line in wording.models(result)]
     if lines:

@@ -54,11 +54,14 @@ def short_view(table: Table, rows: int) -> tuple[list[str], list[list[str]], str
     return [column.name.replace("_", " ") for column in columns], body, title
 
 
-def absences(result: CheckResult) -> Iterator[tuple[str, str]]:
-    """What was not measured, and why."""
+def absences(result: CheckResult) -> Iterator[str]:
+    """What was not measured, and why; measurements that share a reason share a line."""
+    by_reason: dict[str, list[str]] = {}
     for measurement in result.measurements:
         if measurement.absent is not None:
-            yield measurement.name, measurement.absent
+            by_reason.setdefault(measurement.absent, []).append(measurement.name)
+    for reason, names in by_reason.items():
+        yield f"not measured: {', '.join(names)}: {reason}"
 
 
 def left_out(result: CheckResult, names: int = 5) -> Iterator[str]:
