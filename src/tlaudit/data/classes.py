@@ -276,9 +276,9 @@ def target_labels(
 ) -> dict[str, int]:
     """Find the class of the finetuned network each folder of target images shows.
 
-    If the checkpoint names its classes, the held-out folders are matched to them. Otherwise the classes are the sorted folders of
-    the first set, training images before held-out ones, that has as many folders as the network has classes: so
-    torchvision's ``ImageFolder`` numbered them when the network was trained.
+    If the checkpoint names its classes, the held-out folders are matched to them. Otherwise the classes are the sorted
+    folders of the first set, training images before held-out ones, that has as many folders as the network has
+    classes: so torchvision's ``ImageFolder`` numbered them when the network was trained.
 
     Args:
         target_folders: Class folders of the training images; empty if they are not labelled.

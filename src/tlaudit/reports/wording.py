@@ -84,6 +84,8 @@ def models(result: CheckResult) -> Iterator[tuple[str, str]]:
         fit = _fit(model.keys)
         digest = f", sha256 {model.sha256[:12]}…" if model.sha256 else ""
         yield role, f"{model.architecture}, {model.num_classes} classes, head {model.head}; {fit}; {model.spec}{digest}"
+        for note in model.notes:
+            yield role, note
 
 
 def _fit(keys: KeyMatch) -> str:
