@@ -27,7 +27,7 @@ bench: $(READY)  ## measure against the bare forward pass, in one run
 	$(BIN)/python bench/lingering.py
 
 fixtures: $(READY)  ## draw the embedded world again and train its three networks
-	$(BIN)/python -m tlaudit.demo.training
+	$(BIN)/python -m tlaudit.demo.training fixtures
 
 wheel: $(READY)  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tlaudit.checks import CHECKS
 from tlaudit.checks.base import Progress, assemble, silent
 from tlaudit.config import DataOptions, LingeringOptions, PreprocessTable
-from tlaudit.demo.world import ABSENT, PRESENT, world_root
+from tlaudit.demo.world import ABSENT, PRESENT, world_files
 from tlaudit.models.pair import load_pair
 from tlaudit.results import Finding
 
@@ -32,13 +32,10 @@ def audit_world(execution: ExecutionOptions, progress: Progress = silent) -> Che
     Raises:
         InstallationError: If the embedded world is not where the package was installed.
     """
-    root = world_root()
-    source, finetuned, baseline = (
-        root / "checkpoints" / f"{name}.safetensors" for name in ("source", "finetuned", "baseline")
-    )
-    data = DataOptions(source=root / "source", target=root / "target/train", val=root / "target/val")
+    files = world_files()
+    data = DataOptions(source=files.source_data, target=files.target_data, val=files.val_data)
     subject = assemble(
-        load_pair(source, finetuned, baseline),
+        load_pair(files.source, files.finetuned, files.baseline),
         data,
         preprocess=PreprocessTable(),
         execution=execution,

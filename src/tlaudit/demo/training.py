@@ -132,11 +132,11 @@ def train(network: nn.Module, pixels: Tensor, labels: Tensor, recipe: Recipe) ->
         torch.manual_seed(recipe.seed)
         for epoch in range(recipe.epochs):
             total = 0.0
-            for batch in torch.randperm(len(pixels), generator=generator).split(recipe.batch):
+            for batch in torch.split(torch.randperm(len(pixels), generator=generator), recipe.batch):
                 logits = network(moved_about(normalize(pixels[batch]), recipe.smallest, generator))
                 loss = functional.cross_entropy(logits, labels[batch])
                 optimizer.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimizer.step()
                 scheduler.step()

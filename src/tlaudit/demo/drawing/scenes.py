@@ -11,7 +11,6 @@ from tlaudit.demo import world
 from tlaudit.demo.drawing import animals, food, things, toys
 from tlaudit.demo.drawing.backgrounds import paint_background
 from tlaudit.demo.drawing.canvas import Pen, placement
-from tlaudit.demo.drawing.clutter import scatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,9 +103,7 @@ def _generator(*place: str | int) -> np.random.Generator:
 
 def _background(rng: np.random.Generator) -> Image.Image:
     side = world.IMAGE_SIZE * _OVERSAMPLING
-    canvas = paint_background(rng, world.IMAGE_SIZE).resize((side, side), Image.Resampling.BICUBIC)
-    scatter(canvas, rng)
-    return canvas
+    return paint_background(rng, world.IMAGE_SIZE).resize((side, side), Image.Resampling.BICUBIC)
 
 
 def _finish(canvas: Image.Image) -> Image.Image:
