@@ -20,10 +20,13 @@ FILE_NAME = "tlaudit.toml"
 Interpolation = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-_Channels = tuple[_Finite, _Finite, _Finite]
-_Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+_Resamples = Annotated[int, Field(ge=100, strict=True)]
+_Side = Annotated[int, Field(ge=1, le=8192, strict=True)]
+_Mean = Annotated[float, Field(ge=0, le=1)]
+_Spread = Annotated[float, Field(gt=0, le=1)]
 
 
 class Options(BaseModel):
@@ -46,8 +49,8 @@ class ModelOptions(Options):
     source_arch: str | None = Field(default=None, description="Where the source differs from `arch`.")
     baseline_arch: str | None = Field(default=None, description="Where the baseline differs from `arch`.")
     head: str | None = Field(default=None, description="Module path of the classification head.")
-    use_ema: bool = Field(default=False, description="Take the averaged weights where a checkpoint holds both.")
-    allow_pickle: bool = Field(default=False, description="Run code a pickle asks for. Only for files you trust.")
+    use_ema: Flag = Field(default=False, description="Take the averaged weights where a checkpoint holds both.")
+    allow_pickle: Flag = Field(default=False, description="Run code a pickle asks for. Only for files you trust.")
 
 
 class DataOptions(Options):
@@ -59,18 +62,18 @@ class DataOptions(Options):
     target: Path | None = Field(default=None, description="Images the network was finetuned on; class folders or flat.")
     val: Path | None = Field(default=None, description="Class folders of held-out target images.")
     class_map: Path | None = Field(default=None, description="JSON or CSV: source folder to class index or name.")
-    strict: bool = Field(default=False, description="An unreadable image ends the run.")
+    strict: Flag = Field(default=False, description="An unreadable image ends the run.")
     limit: Positive | None = Field(default=None, description="At most so many images of each set, a seeded sample.")
 
 
 class PreprocessOptions(Options):
     """How pictures become inputs; what is left out comes from the weights' metadata, else ImageNet's."""
 
-    resize: Positive | None = Field(default=None, description="Short side in pixels.")
-    crop: Positive | None = Field(default=None, description="Side of the centre crop in pixels.")
+    resize: _Side | None = Field(default=None, description="Short side in pixels.")
+    crop: _Side | None = Field(default=None, description="Side of the centre crop in pixels.")
     interpolation: Interpolation | None = None
-    mean: _Channels | None = Field(default=None, description="Mean per channel (R, G, B) of values in [0, 1].")
-    std: tuple[_Spread, _Spread, _Spread] | None = Field(default=None, description="Spread per channel, above 0.")
+    mean: tuple[_Mean, _Mean, _Mean] | None = Field(default=None, description="Mean per channel, R G B, in [0, 1].")
+    std: tuple[_Spread, _Spread, _Spread] | None = Field(default=None, description="Spread per channel, in (0, 1].")
 
 
 class PreprocessTable(PreprocessOptions):
@@ -87,8 +90,8 @@ class ExecutionOptions(Options):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     precision: Precision = "fp32"
     batch_size: Positive = 64
-    workers: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Processes that decode images.")
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    workers: Count | None = Field(default=None, description="Processes that decode images.")
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
 
 
 class LingeringOptions(Options):
@@ -98,11 +101,11 @@ class LingeringOptions(Options):
     v_lo: Share | None = Field(
         default=None, description="Highest prevalence of an absent class, share of the target images."
     )
-    v_lo_count: Annotated[int, Field(ge=0)] | None = Field(default=None, description="The same as a number of images.")
+    v_lo_count: Count | None = Field(default=None, description="The same as a number of images.")
     p_lo: Share | None = Field(
         default=None, description="A class lingers above this mean probability; default 10 / classes."
     )
-    bootstrap: Annotated[int, Field(ge=100)] = Field(default=2000, description="Resamples of a bootstrap interval.")
+    bootstrap: _Resamples = Field(default=2000, description="Resamples of a bootstrap interval.")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.95, description="Coverage of the intervals.")
 
     @model_validator(mode="after")
@@ -125,6 +128,7 @@ class Settings(Options):
 _ALTERNATIVES = {"lingering": ({"v_lo", "v_lo_count"},)}
 """Keys of which one on the command line replaces the other in the file."""
 
+_ROLES = {"source", "finetuned", "baseline"}
 _PATHS = {
     "data": {"source", "target", "val", "class_map"},
     "models": {"source", "finetuned", "baseline", "arch", "source_arch", "baseline_arch"},
@@ -155,6 +159,11 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
         for alternatives in _ALTERNATIVES.get(section, ()):
             if alternatives & given.keys():
                 kept = {key: value for key, value in kept.items() if key not in alternatives}
+        if section == "preprocess":
+            # What is said for all networks on the command line beats what the file says for one of them.
+            for role in _ROLES & kept.keys():
+                if isinstance(kept[role], dict):
+                    kept[role] = {key: value for key, value in kept[role].items() if key not in given}
         written[section] = kept | given
     return settle(written)
 

@@ -5,7 +5,8 @@
     TlauditError
     ├── UsageError              wrong option, path or configuration
     │   ├── ConfigError         tlaudit.toml or [tool.tlaudit] does not hold what it should
-    │   └── ClassMatchError     folders that fit no class of the model, or more than one
+    │   ├── ClassMatchError     folders that fit no class of the model, or more than one
+    │   └── NoAveragedWeightsError  averaged weights were asked for and the checkpoint holds none
     ├── CheckpointError         a network cannot be had from what was named
     │   ├── UnsafeCheckpointError   the pickle needs code to load
     │   ├── ArchitectureError   no known architecture fits the keys and shapes, or several do
@@ -36,6 +37,10 @@ class ConfigError(UsageError):
 
 class ClassMatchError(UsageError):
     """Class folders that fit none, or more than one, of the model's classes."""
+
+
+class NoAveragedWeightsError(UsageError):
+    """A checkpoint without the averaged (EMA) weights that were asked for."""
 
 
 class CheckpointError(TlauditError):

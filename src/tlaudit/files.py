@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
 from tlaudit.errors import UsageError
@@ -19,15 +20,24 @@ def refuse_unwritable(path: Path) -> None:
         path: File that is going to be written or replaced.
 
     Raises:
-        UsageError: If its folder is missing or read-only, or the path is a folder.
+        UsageError: If its folder is missing or read-only, or the path is a folder, a device or a pipe.
     """
     folder = path.parent
-    if path.is_dir():
-        raise UsageError(f"{path}: expected a file to write, this is a folder")
+    _refuse_special(path)
     if not folder.is_dir():
         raise UsageError(f"{path}: the folder {folder} does not exist; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{path}: the folder {folder} is not writable")
+
+
+def _refuse_special(path: Path) -> None:
+    """Replacing a device or a pipe by a file would break what others use it for."""
+    if path.is_dir():
+        raise UsageError(f"{path}: expected a file to write, this is a folder")
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise UsageError(
+            f"{path}: expected an ordinary file, this is a device or a pipe; leave it out to write to stdout"
+        )
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -38,8 +48,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         content: All of it.
 
     Raises:
+        UsageError: If there is something of that name that is no ordinary file.
         OSError: If the disk is full or the folder not writable; the old file then is as it was.
     """
+    _refuse_special(path)
     target = path.resolve()
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:

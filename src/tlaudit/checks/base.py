@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
 import platform
@@ -17,7 +18,7 @@ import torch
 
 from tlaudit.data.classes import ClassNames, match_folders, target_labels
 from tlaudit.data.images import ImageSet, ImageStream
-from tlaudit.errors import UsageError
+from tlaudit.errors import DataError, UsageError
 from tlaudit.models.preprocess import Normalizer, resolve_preprocessing
 from tlaudit.models.runtime import Execution, default_workers, resolve_device
 from tlaudit.results import Cell, CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
@@ -133,13 +134,30 @@ class Prediction:
     def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Run the pass."""
         for batch in self._progress(self._stream, total=len(self._stream), label=self._label):
-            with self._execution.inference():
+            # What a network of the user's own prints must not get between the lines of a document on stdout.
+            with self._execution.inference(), contextlib.redirect_stdout(sys.stderr):
                 inputs = {p: normalize(batch.pixels[p.geometry]) for p, normalize in self._normalizers.items()}
-                scores = {
-                    name: self._execution.probabilities(network.module, inputs[network.preprocessing])
-                    for name, network in self._networks.items()
-                }
+                scores = {name: self._ask(name, network, inputs) for name, network in self._networks.items()}
             yield batch.index, scores
+
+    def _ask(self, name: str, network: Network, inputs: Mapping[Preprocessing, Tensor]) -> Tensor:
+        """Give a network's probabilities, or say which network cannot give any."""
+        try:
+            probabilities = self._execution.probabilities(network.module, inputs[network.preprocessing])
+        except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+            side = network.preprocessing.crop
+            reason = " ".join(str(error).split())
+            raise UsageError(
+                f"{self._label}: the {name} network cannot work on images of {side} x {side} pixels: "
+                f"{type(error).__name__}: {reason}; check --resize and --crop, and --arch"
+            ) from error
+        broken = int(probabilities.isnan().any(dim=1).sum())
+        if broken:
+            raise DataError(
+                f"{self._label}: the {name} network gives no number for {broken} images (NaN): its weights overflow "
+                "in this precision or its preprocessing is wrong; try --precision fp32, check --mean and --std"
+            )
+        return probabilities
 
     @property
     def record(self) -> DataRecord:
@@ -192,14 +210,19 @@ def assemble(
     target = ImageSet.scan(data.target, labelled=False, limit=data.limit, seed=execution.seed)
     classes = ClassNames.of_model(pair.source.num_classes, pair.source.classes)
     match = match_folders(source.folders, classes, data.class_map)
-    findings = [*pair.findings, *_matching_findings(source, by_order=match.by_order)]
+    labels = _target_labels(data.val, target, pair, data.limit, execution.seed) if data.val else None
+    findings = [
+        *pair.findings,
+        *_source_findings(source, classes, by_order=match.by_order),
+        *(_target_findings(labels, pair) if labels else ()),
+    ]
     device = resolve_device(execution.device)
     return Subject(
         pair=pair,
         source=_label(source, match.indices),
         classes=classes,
         target=target,
-        val=_validation(data.val, target, pair, data.limit, execution.seed) if data.val else None,
+        val=labels,
         preprocessing=_preprocessing(pair, preprocess),
         execution=Execution(
             device=device,
@@ -215,7 +238,7 @@ def assemble(
     )
 
 
-def _matching_findings(source: ImageSet, *, by_order: bool) -> Iterator[Finding]:
+def _source_findings(source: ImageSet, classes: ClassNames, *, by_order: bool) -> Iterator[Finding]:
     """What the reader has to know of how folders became classes."""
     if by_order:
         message = (
@@ -223,6 +246,9 @@ def _matching_findings(source: ImageSet, *, by_order: bool) -> Iterator[Finding]
             "sorted order, as torchvision's ImageFolder does. Give --class-map if that is wrong."
         )
         yield Finding(code="classes.by_order", severity="warning", message=message)
+    if classes.assumed:
+        message = "The source checkpoint names no classes; with 1000 of them they were taken to be ImageNet's."
+        yield Finding(code="classes.assumed_imagenet", severity="info", message=message)
     if source.empty_folders:
         named = ", ".join(source.empty_folders[:10]) + (" …" if len(source.empty_folders) > 10 else "")
         message = f"{len(source.empty_folders)} class folders of the source data hold no image: {named}"
@@ -234,7 +260,19 @@ def _label(images: ImageSet, indices: Mapping[str, int]) -> LabelledImages:
     return LabelledImages(images, labels)
 
 
-def _validation(path: Path, target: ImageSet, pair: Pair, limit: int | None, seed: int) -> LabelledImages:
+def _target_findings(val: LabelledImages, pair: Pair) -> Iterator[Finding]:
+    """What the reader has to know of how held-out folders became classes of the finetuned network."""
+    if pair.finetuned.classes is None:
+        pairs = {item.folder: int(label) for item, label in zip(val.images.items, val.labels, strict=True)}
+        named = ", ".join(f"{folder} = {index}" for folder, index in list(pairs.items())[:10])
+        message = f"The finetuned checkpoint names no classes; folders were taken to be its outputs: {named}."
+        yield Finding(code="classes.target_assumed", severity="info", message=message)
+    if val.images.empty_folders:
+        message = f"Class folders of the validation data hold no image: {', '.join(val.images.empty_folders[:10])}"
+        yield Finding(code="data.empty_folders", severity="warning", message=message)
+
+
+def _target_labels(path: Path, target: ImageSet, pair: Pair, limit: int | None, seed: int) -> LabelledImages:
     images = ImageSet.scan(path, labelled=True, limit=limit, seed=seed)
     indices = target_labels(target.folders, images.folders, pair.finetuned.num_classes, pair.finetuned.classes)
     return _label(images, indices)

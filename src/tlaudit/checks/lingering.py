@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from tlaudit.checks.base import Stopwatch, Subject, provenance
-from tlaudit.checks.measured import Quantity, Recorder
+from tlaudit.checks.measured import Recorder
 from tlaudit.checks.recognition import Recognition, recognise
+from tlaudit.checks.vocabulary import CLASS_COLUMNS, QUANTITIES
 from tlaudit.errors import UsageError
 from tlaudit.measure import prevalence as measure
 from tlaudit.measure.uncertainty import MINIMUM_FOR_BOOTSTRAP
-from tlaudit.results import Cell, CheckResult, Column, Finding, Interval, Measurement, Table
+from tlaudit.results import Cell, CheckResult, Finding, Interval, Measurement, Table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tlaudit.config import LingeringOptions
+    from tlaudit.models.pair import Pair
     from tlaudit.results import DataRecord
 
 NAME = "lingering"
@@ -32,31 +34,6 @@ CONTROL_NEAR_CHANCE = 3
 
 MINIMUM_TARGET_IMAGES = 100
 """Below so many target images a class is easily missing by accident; the reader is warned (our choice)."""
-
-QUANTITIES = {
-    "source_only.count": Quantity("classes", "neither", "Source classes that (almost) never occur in the target data."),
-    "source_only.fraction": Quantity("share", "neither", "Source-only classes among all source classes."),
-    "tested.count": Quantity("classes", "neither", "Source-only classes with images, which can be tested."),
-    "tested.fraction": Quantity("share", "higher", "Tested classes among the source-only ones."),
-    "lingering.count": Quantity("classes", "lower", "Tested classes that the finetuned backbone still recognises."),
-    "lingering.fraction": Quantity("share", "lower", "Lingering classes among the tested ones."),
-    "lingering.mean_retention": Quantity("ratio", "lower", "Hybrid / source probability, mean over lingering classes."),
-    "lingering.pooled_retention": Quantity(
-        "ratio", "lower", "Mean hybrid / mean source probability, lingering classes."
-    ),
-    "control.lingering_count": Quantity("classes", "lower", "Tested classes the from-scratch backbone 'recognises'."),
-    "control.lingering_fraction": Quantity("share", "lower", "Those among the tested classes; near 0 if sound."),
-    "source.mean_probability": Quantity("probability", "neither", "Tested classes on their images, source network."),
-    "hybrid.mean_probability": Quantity("probability", "lower", "Tested classes, finetuned backbone + source head."),
-    "control.mean_probability": Quantity(
-        "probability", "lower", "Tested classes, from-scratch backbone + source head."
-    ),
-    "source.source_top1": Quantity("share", "neither", "Source images the source network gets right."),
-    "hybrid.source_top1": Quantity("share", "neither", "Source images finetuned backbone + source head get right."),
-    "control.source_top1": Quantity("share", "neither", "Source images from-scratch backbone + source head get right."),
-    "target.accuracy": Quantity("share", "higher", "Validation images the finetuned network gets right."),
-    "baseline.target_accuracy": Quantity("share", "higher", "Validation images the from-scratch network gets right."),
-}
 
 
 @dataclass(frozen=True)
@@ -91,6 +68,7 @@ class _Classes:
     source_only: Tensor
     tested: Tensor
     lingering: Tensor
+    control: Tensor | None
 
 
 class LingeringCheck:
@@ -123,8 +101,7 @@ class LingeringCheck:
         classes = _judge(evidence, thresholds)
         recorder = Recorder(QUANTITIES, subject.seed, options.bootstrap, options.confidence)
         records = {"source": evidence.source.record, "target": evidence.target}
-        if evidence.val is not None:
-            records["val"] = evidence.val.record
+        records |= {"val": evidence.val.record} if evidence.val is not None else {}
         resolved: dict[str, Cell] = {
             "k": options.k,
             "v_lo_count": thresholds.v_lo,
@@ -135,7 +112,7 @@ class LingeringCheck:
         return CheckResult(
             check=NAME,
             summary=_summary(classes, thresholds),
-            measurements=_measurements(evidence, classes, thresholds, recorder),
+            measurements=_measurements(subject.pair, evidence, classes, recorder),
             tables={
                 "classes": _table(subject, evidence, classes, recorder),
                 "lineage": subject.pair.lineage.table(),
@@ -186,9 +163,21 @@ def _validate(subject: Subject) -> Recognition | None:
     if subject.val is None:
         return None
     networks = {"finetuned": subject.network(subject.pair.finetuned.module, "finetuned")}
-    if subject.pair.baseline is not None:
+    if subject.pair.baseline is not None and _other_task(subject.pair) is None:
         networks["baseline"] = subject.network(subject.pair.baseline.module, "baseline")
     return recognise(subject, subject.val, networks, "validation images")
+
+
+def _other_task(pair: Pair) -> str | None:
+    """Why the baseline's outputs cannot be compared with the finetuned network's, or None if they can."""
+    if pair.baseline is None:
+        return NO_BASELINE
+    ours, theirs = pair.finetuned, pair.baseline
+    if theirs.num_classes != ours.num_classes:
+        return f"the baseline has {theirs.num_classes} classes, the finetuned network {ours.num_classes}"
+    if ours.classes and theirs.classes and ours.classes != theirs.classes:
+        return "the baseline's classes have other names, or another order, than the finetuned network's"
+    return None
 
 
 def _judge(evidence: _Evidence, thresholds: _Thresholds) -> _Classes:
@@ -203,6 +192,7 @@ def _judge(evidence: _Evidence, thresholds: _Thresholds) -> _Classes:
         source_only=source_only,
         tested=source_only & (counts > 0),
         lingering=measure.lingering(source_only, means["hybrid"], thresholds.p_lo),
+        control=measure.lingering(source_only, means["control"], thresholds.p_lo) if "control" in means else None,
     )
 
 
@@ -214,10 +204,9 @@ def _summary(classes: _Classes, thresholds: _Thresholds) -> str:
         f"{lingering} of {tested} tested source-only classes linger: the finetuned backbone still recognises them "
         f"(mean probability above {thresholds.p_lo:g})"
     )
-    if "control" not in classes.means:
+    if classes.control is None:
         return f"{text}; there is no from-scratch control."
-    control = int((classes.tested & (classes.means["control"] > thresholds.p_lo)).sum())
-    return f"{text}; through the from-scratch control it is {control}."
+    return f"{text}; through the from-scratch control it is {int(classes.control.sum())}."
 
 
 def _findings(evidence: _Evidence, classes: _Classes) -> list[Finding]:
@@ -250,34 +239,13 @@ def _findings(evidence: _Evidence, classes: _Classes) -> list[Finding]:
     return found
 
 
-_COLUMNS = tuple(
-    Column(name=name, unit=unit, meaning=meaning)
-    for name, unit, meaning in (
-        ("class_index", "index", "Output of the source network, counted from 0."),
-        ("class_name", "text", "Name of the class; its index where the checkpoint names none."),
-        ("wordnet_id", "text", "WordNet id, for the ImageNet classes."),
-        ("status", "text", "lingering | forgotten | untested (all source-only) | in target data."),
-        ("prevalence", "images", "Target images with the class among the k most probable of the source network."),
-        ("source_only", "yes/no", "Whether the prevalence is at most v_lo."),
-        ("n", "images", "Source images of the class."),
-        ("source_probability", "probability", "Mean probability of the class on its images, source network."),
-        ("hybrid_probability", "probability", "The same through finetuned backbone and source head."),
-        ("hybrid_low", "probability", "Lower bound of the bootstrap interval of hybrid_probability."),
-        ("hybrid_high", "probability", "Upper bound of the same."),
-        ("retention", "ratio", "hybrid_probability / source_probability."),
-        ("control_probability", "probability", "Through from-scratch backbone and source head; near chance if sound."),
-        ("absent", "text", "Why cells of this row are empty."),
-    )
-)
-
-
 def _table(subject: Subject, evidence: _Evidence, classes: _Classes, recorder: Recorder) -> Table:
     """All source classes; a short view shows the lingering ones, best recognised first."""
     ranked = classes.means["hybrid"].where(classes.lingering, -1).argsort(descending=True, stable=True)
     brief = ["class_name", "n", "prevalence", "source_probability", "hybrid_probability", "retention"]
     return Table(
         title="Lingering classes",
-        columns=_COLUMNS,
+        columns=CLASS_COLUMNS,
         rows=_class_rows(subject, evidence, classes, recorder),
         worst=tuple(ranked[: int(classes.lingering.sum())].tolist()),
         brief=(*brief, "control_probability") if "control" in classes.means else tuple(brief),
@@ -333,9 +301,7 @@ def _status(classes: _Classes, index: int) -> str:
     return "lingering" if classes.lingering[index] else "forgotten"
 
 
-def _measurements(
-    evidence: _Evidence, classes: _Classes, thresholds: _Thresholds, recorder: Recorder
-) -> tuple[Measurement, ...]:
+def _measurements(pair: Pair, evidence: _Evidence, classes: _Classes, recorder: Recorder) -> tuple[Measurement, ...]:
     """The summary: how many classes, how much is retained, how well the networks do."""
     total, absent, tested = len(classes.counts), int(classes.source_only.sum()), int(classes.tested.sum())
     in_full = "counted over all classes and target images as they are; nothing was sampled"
@@ -352,14 +318,13 @@ def _measurements(
         recorder.ratio("lingering.pooled_retention", hybrid[retained], source[retained], if_none=if_none),
     ]
     names = ("control.lingering_count", "control.lingering_fraction")
-    if "control" in classes.means:
-        control = measure.lingering(classes.source_only, classes.means["control"], thresholds.p_lo)
-        found += _recognised(*names, control, tested, recorder)
+    if classes.control is not None:
+        found += _recognised(*names, classes.control, tested, recorder)
     else:
         found += [recorder.absent(name, NO_BASELINE) for name in names]
     for network in ("source", "hybrid", "control"):
         found += _recognition(network, evidence, classes, recorder)
-    return (*found, *_accuracies(evidence, recorder))
+    return (*found, *_accuracies(pair, evidence, recorder))
 
 
 def _recognised(count: str, fraction: str, mask: Tensor, tested: int, recorder: Recorder) -> list[Measurement]:
@@ -382,14 +347,15 @@ def _recognition(network: str, evidence: _Evidence, classes: _Classes, recorder:
     ]
 
 
-def _accuracies(evidence: _Evidence, recorder: Recorder) -> list[Measurement]:
+def _accuracies(pair: Pair, evidence: _Evidence, recorder: Recorder) -> list[Measurement]:
     """Accuracy on the target task, of the finetuned and the from-scratch network."""
     found = []
     for name, network in (("target.accuracy", "finetuned"), ("baseline.target_accuracy", "baseline")):
-        if evidence.val is None:
-            found.append(recorder.absent(name, NO_VALIDATION))
-        elif network not in evidence.val.right:
-            found.append(recorder.absent(name, NO_BASELINE))
+        if evidence.val is None or network not in evidence.val.right:
+            reason = NO_VALIDATION if evidence.val is None else _other_task(pair) or NO_BASELINE
+            found.append(recorder.absent(name, reason))
+        elif pair.finetuned.num_classes == 1:
+            found.append(recorder.absent(name, "with one class every prediction is right"))
         else:
             right = evidence.val.right[network]
             found.append(recorder.share(name, int(right.sum()), len(right), if_none=NO_VALIDATION))

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.errors import DataError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,6 +43,7 @@ def recognise(subject: Subject, data: LabelledImages, networks: Mapping[str, Net
         label: Shown beside the progress.
 
     Raises:
+        UsageError: If a network cannot work on images of this size.
         DataError: If no image can be read, or a network gives NaN.
     """
     labels: list[Tensor] = []
@@ -57,17 +56,9 @@ def recognise(subject: Subject, data: LabelledImages, networks: Mapping[str, Net
             host = probabilities.cpu()
             own[name].append(host.gather(1, labels[-1][:, None])[:, 0])
             right[name].append(host.argmax(dim=1) == labels[-1])
-    found = Recognition(
+    return Recognition(
         labels=torch.cat(labels),
         own={name: torch.cat(parts) for name, parts in own.items()},
         right={name: torch.cat(parts) for name, parts in right.items()},
         record=prediction.record,
     )
-    for name, values in found.own.items():
-        broken = int(values.isnan().sum())
-        if broken:
-            raise DataError(
-                f"{label}: the {name} network gives no number for {broken} of {len(values)} images (NaN): its weights "
-                "overflow in this precision or its preprocessing is wrong; try --precision fp32, check --mean and --std"
-            )
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -65,6 +66,9 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise _stop(str(error), NO_ANSWER) from None
         except KeyboardInterrupt:
             raise _stop("interrupted", INTERRUPTED) from None
+        except SystemExit as stop:
+            # Its code would be taken for ours: 0 for done, 1 for "the answer is no".
+            raise _stop(f"code of the model's own ended the program (exit code {stop.code})", NO_ANSWER) from None
         except BrokenPipeError:
             # The reader of stdout went away; Python would complain once more when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -109,5 +113,8 @@ def main() -> None:
     The overview of the commands is printed plainly, which takes a third of the time; the long help of a command is
     worth loading what draws its panels.
     """
+    if {"-h", "--help", "--version"} & set(sys.argv) and hasattr(signal, "SIGPIPE"):
+        # A reader that has seen enough of the help is no error; typer would make it exit code 1.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     app.rich_markup_mode = None if sys.argv[1:] in ([], ["-h"], ["--help"]) else "rich"
     app()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from tlaudit.errors import UsageError
+from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from rich.console import Console
+    from typing import TextIO
 
     from tlaudit.cli.options import Output
     from tlaudit.results import CheckResult
@@ -38,11 +37,18 @@ def plan(output: Output) -> dict[str, Path | None]:
     if unknown:
         raise UsageError(f"unknown format {unknown[0]!r}; known are {', '.join(FORMATS)}")
     if output.path is None:
+        if sys.stdout is None:
+            raise UsageError("stdout is closed: give --output")
         if len(output.formats) > 1:
             raise UsageError("several formats need a file to go to: give --output")
         return dict.fromkeys(output.formats or ("table",))
     by_suffix = {format_.suffix: name for name, format_ in FORMATS.items()}
-    formats = output.formats or (by_suffix.get(output.path.suffix.lower(), "json"),)
+    suffix = output.path.suffix.lower()
+    if not output.formats and suffix not in by_suffix:
+        raise UsageError(
+            f"{output.path}: no format ends in {suffix!r}; known are {', '.join(by_suffix)}, or give --format"
+        )
+    formats = output.formats or (by_suffix[suffix],)
     several = len(formats) > 1
     places = {name: output.path.with_suffix(FORMATS[name].suffix) if several else output.path for name in formats}
     for path in places.values():
@@ -51,34 +57,52 @@ def plan(output: Output) -> dict[str, Path | None]:
 
 
 def deliver(result: CheckResult, output: Output, places: dict[str, Path | None]) -> None:
-    """Write each format to its place; the summary goes to stderr where stdout does not show it."""
-    from rich.console import Console
+    """Write each format to its place; the summary goes to stderr where stdout does not show it.
 
+    Raises:
+        DataError: If a file cannot be written; the summary has been shown before.
+    """
     from tlaudit.reports import FORMATS
 
+    summarised = places.get("table", ...) is None
+    if not summarised and not output.quiet:
+        _show(result, output, sys.stderr)
     for name, path in places.items():
         if path is not None:
-            write_atomically(path, FORMATS[name].render(result, output.top).encode())
+            _write(path, FORMATS[name].render(result, output.top))
+            if not output.quiet:
+                sys.stderr.write(f"written: {path}\n")
         elif name == "table":
-            _show(Console(highlight=False), result, output)
+            _show(result, output, sys.stdout)
         else:
             sys.stdout.write(FORMATS[name].render(result, output.top))
-            sys.stdout.flush()
-    if places.get("table", ...) is not None and not output.quiet:
-        console = Console(stderr=True, highlight=False)
-        _show(console, result, output)
-        for path in filter(None, places.values()):
-            console.print(f"written: {path}", markup=False)
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
-def _show(console: Console, result: CheckResult, output: Output) -> None:
-    """In colours and as wide as the terminal; plainly where it is none."""
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _show(result: CheckResult, output: Output, stream: TextIO) -> None:
+    """In colours and as wide as the terminal; plainly where it is none.
+
+    The text is drawn first and then written: rich would end the program with code 1 where the reader went away.
+    """
+    from rich.console import Console
+
     from tlaudit.reports import as_terminal
 
-    if console.is_terminal:
+    console = Console(file=stream, highlight=False)
+    if not console.is_terminal:
+        stream.write(as_terminal.render(result, output.top))
+        return
+    with console.capture() as capture:
         console.print(as_terminal.view(result, output.top, console.width))
-    else:
-        console.out(as_terminal.render(result, output.top), end="")
+    stream.write(capture.get())
 
 
 class ProgressBar:

@@ -278,7 +278,8 @@ def target_labels(
 
     If the checkpoint names its classes, the held-out folders are matched to them. Otherwise the classes are the sorted
     folders of the first set, training images before held-out ones, that has as many folders as the network has
-    classes: so torchvision's ``ImageFolder`` numbered them when the network was trained.
+    classes: so torchvision's ``ImageFolder`` numbered them when the network was trained. Folders that are the numbers
+    from 0 on are taken at their word, as those of source images are.
 
     Args:
         target_folders: Class folders of the training images; empty if they are not labelled.
@@ -302,9 +303,11 @@ def target_labels(
             f"the finetuned network has {num_classes} classes and its checkpoint does not name them; expected as many "
             f"class folders, got {len(target_folders)} of training and {len(val_folders)} of held-out images"
         )
-    indices = {folder: index for index, folder in enumerate(sorted(reference))}
+    numbered = {str(index): index for index in range(num_classes)}
+    in_order = {folder: index for index, folder in enumerate(sorted(reference))}
+    indices = numbered if set(reference) == numbered.keys() else in_order
     taken = f"its classes were taken to be {_named(sorted(reference))}"
-    strangers = [folder for folders in sets for folder in folders if folder not in indices]
+    strangers = [folder for folder in val_folders if folder not in indices]
     if strangers:
         raise ClassMatchError(f"folders that are no class of the finetuned network: {_named(strangers)}; {taken}")
     log.info("the finetuned network's checkpoint names no classes; %s", taken)

@@ -22,6 +22,7 @@ from tlaudit.demo import world
 from tlaudit.demo.pictures import draw_training_pictures, read_folders, write_pictures
 from tlaudit.models.checkpoint import write_checkpoint
 from tlaudit.models.preprocess import Normalizer
+from tlaudit.models.sources import load_model
 from tlaudit.results import Preprocessing
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Recipe:
 TRAINING_PICTURES = 240
 """Pictures of each source class that the source network learns from."""
 SOURCE = Recipe(epochs=12, batch=64, rate=2e-3, warm_up=0.1, smallest=0.55, seed=0)
-FINETUNED = Recipe(epochs=8, batch=32, rate=3e-4, warm_up=0.1, smallest=0.4, seed=1)
+FINETUNED = Recipe(epochs=24, batch=32, rate=3e-4, warm_up=0.1, smallest=0.4, seed=1)
 BASELINE = Recipe(epochs=50, batch=16, rate=4e-4, warm_up=0.2, smallest=0.4, seed=2)
 
 
@@ -82,6 +83,17 @@ def make_world(files: world.WorldFiles) -> None:
     log.info("training the source network")
     source = new_network(len(world.SOURCE_NAMES), SOURCE.seed)
     train(source, *draw_training_pictures(TRAINING_PICTURES), SOURCE)
+    _write(files.source, source, world.SOURCE_NAMES)
+    finish(files)
+
+
+def finish(files: world.WorldFiles) -> None:
+    """Train the two networks of the target task; the finetuned one begins with the source network as it was written.
+
+    Args:
+        files: Where the pictures and the source network are, and the others go.
+    """
+    source = load_model(files.source).module
     pixels, labels = read_folders(files.target_data, world.TARGET_CLASSES)
     log.info("finetuning it")
     finetuned = with_new_head(source, len(world.TARGET_CLASSES), FINETUNED.seed)
@@ -89,12 +101,8 @@ def make_world(files: world.WorldFiles) -> None:
     log.info("training the baseline from scratch")
     baseline = new_network(len(world.TARGET_CLASSES), BASELINE.seed)
     train(baseline, pixels, labels, BASELINE)
-    for path, network, classes in (
-        (files.source, source, world.SOURCE_NAMES),
-        (files.finetuned, finetuned, world.TARGET_CLASSES),
-        (files.baseline, baseline, world.TARGET_CLASSES),
-    ):
-        _write(path, network, classes)
+    _write(files.finetuned, finetuned, world.TARGET_CLASSES)
+    _write(files.baseline, baseline, world.TARGET_CLASSES)
 
 
 def new_network(classes: int, seed: int) -> nn.Module:

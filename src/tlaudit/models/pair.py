@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from tlaudit.errors import CheckpointError, MismatchError
+from tlaudit.errors import CheckpointError, MismatchError, NoAveragedWeightsError
 from tlaudit.models.heads import refuse_wrong_head, widest, within
 from tlaudit.models.lineage import Lineage, trace_lineage
 from tlaudit.models.sources import Model, is_published, load_model
@@ -80,7 +80,7 @@ def load_pair(
         source_arch: Architecture of the source.
         baseline_arch: Architecture of the baseline.
         head: Module path of the classification head of all of them.
-        use_ema: Take averaged weights of the finetuned network and the baseline.
+        use_ema: Take averaged weights: of the finetuned network, which must have them, and of the others if they do.
         allow_pickle: Run code that the files may contain.
 
     Returns:
@@ -94,11 +94,16 @@ def load_pair(
 
     def load(spec: str | os.PathLike[str], own: str | None, like: Model | None, *, ema: bool) -> Model:
         named = own or (None if is_published(spec) else arch)
-        model = load_model(spec, arch=named, head=head, use_ema=ema, allow_pickle=allow_pickle, like=like)
+        try:
+            model = load_model(spec, arch=named, head=head, use_ema=ema, allow_pickle=allow_pickle, like=like)
+        except NoAveragedWeightsError:
+            if spec is finetuned:
+                raise
+            model = load_model(spec, arch=named, head=head, allow_pickle=allow_pickle, like=like)
         _refuse_non_finite(model)
         return model
 
-    parent = load(source, source_arch, None, ema=False)
+    parent = load(source, source_arch, None, ema=use_ema and not is_published(source))
     child = load(finetuned, None, parent, ema=use_ema)
     control = load(baseline, baseline_arch, parent, ema=use_ema) if baseline is not None else None
     return join(parent, child, control)

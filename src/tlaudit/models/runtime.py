@@ -78,8 +78,14 @@ class Execution:
 
         Returns:
             Softmax over the classes, ``(N, K)`` float32 on the device, each row summing to 1.
+
+        Raises:
+            ValueError: If the network gives anything but one vector of logits for each image.
         """
-        logits: Tensor = module(pixels)
+        logits = module(pixels)
+        if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(pixels):
+            got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            raise ValueError(f"expected logits (N, K) with N = {len(pixels)}, got {got}")
         return logits.float().softmax(dim=1)
 
 

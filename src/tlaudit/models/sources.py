@@ -16,6 +16,7 @@ from tlaudit.models.checkpoint import Checkpoint, read_checkpoint
 from tlaudit.models.families import architecture_names
 from tlaudit.models.fitting import Fit, fit, non_finite, realise
 from tlaudit.models.heads import refuse_wrong_head, within
+from tlaudit.models.preprocess import IMAGENET
 from tlaudit.models.pretrained import timm_weights, torchvision_weights
 from tlaudit.results import KeyMatch, ModelRecord, Preprocessing
 
@@ -111,6 +112,7 @@ def _assemble(checkpoint: Checkpoint, found: Fit, head: str | None, notes: Itera
         raise CheckpointError(
             f"{checkpoint.name}: names {len(checkpoint.classes)} classes, but the head {found.head} has {num_classes}"
         )
+    preprocessing = checkpoint.preprocessing or _sized(module, found)
     record = ModelRecord(
         spec=checkpoint.name,
         format=checkpoint.format,
@@ -124,7 +126,7 @@ def _assemble(checkpoint: Checkpoint, found: Fit, head: str | None, notes: Itera
         keys=KeyMatch(matched=found.matched, missing=found.counters, ignored=found.ignored),
         non_finite=non_finite(module),
         classes_known=checkpoint.classes is not None,
-        preprocessing=checkpoint.preprocessing,
+        preprocessing=preprocessing,
         blocked=checkpoint.blocked,
         notes=(*checkpoint.notes, *notes, *_remarks(found), *built),
     )
@@ -134,7 +136,7 @@ def _assemble(checkpoint: Checkpoint, found: Fit, head: str | None, notes: Itera
         head=record.head,
         num_classes=num_classes,
         classes=checkpoint.classes,
-        preprocessing=checkpoint.preprocessing,
+        preprocessing=preprocessing,
         stages=_stages(module, found.blueprint.family.stages if found.blueprint.family else None, record.head),
         record=record,
     )
@@ -182,3 +184,13 @@ def _children_with_parameters(module: nn.Module, path: str, head: str) -> Iterab
             yield from _children_with_parameters(child, inner, head)
         else:
             yield inner
+
+
+def _sized(module: nn.Module, found: Fit) -> Preprocessing | None:
+    """Give the preprocessing of a network that was built for one size of images, where it is not the usual one."""
+    side = getattr(module, "image_size", None)
+    family = found.blueprint.family
+    if family is None or family.sized is None or side in {None, IMAGENET.crop}:
+        return None
+    origin = f"image size of the position embedding, else {IMAGENET.origin}"
+    return IMAGENET.model_copy(update={"resize": side, "crop": side, "origin": origin})

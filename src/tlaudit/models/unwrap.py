@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from tlaudit.errors import CheckpointError, UsageError
+from tlaudit.errors import CheckpointError, NoAveragedWeightsError
 from tlaudit.models.wording import listed
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def unwrap(content: object, file: str, *, use_ema: bool = False) -> Unwrapped:
 
     Raises:
         CheckpointError: If there are no tensors, tensors that hold no plain numbers, or two for one key.
-        UsageError: If `use_ema` is set and there are no averaged weights.
+        NoAveragedWeightsError: If `use_ema` is set and there are no averaged weights.
     """
     mapping, notes = _open_containers(content, file, use_ema=use_ema)
     state = {
@@ -112,7 +112,7 @@ def _open_containers(content: object, file: str, *, use_ema: bool) -> tuple[Mapp
         notes.extend(_choices(chosen, left, averaged))
         content = content[chosen]
     if use_ema and not averaged_taken:
-        raise UsageError(
+        raise NoAveragedWeightsError(
             f"{file}: --use-ema was given, but there are no averaged weights in it (looked for {', '.join(AVERAGED)})"
         )
     return content, notes
