@@ -52,6 +52,14 @@ def test_one_threshold_on_the_command_line_replaces_the_other_in_the_file(tmp_pa
     assert (settings.v_lo, settings.v_lo_count) == (None, 3)
 
 
+def test_what_the_command_line_says_for_all_networks_beats_the_file_for_one(tmp_path):
+    path = write(tmp_path, "[preprocess.source]\nmean = [0, 0, 0]\ncrop = 64\n")
+    table = load_settings({"preprocess": {"mean": (0.1, 0.1, 0.1), "crop": None}}, path).preprocess
+    assert table.source.mean is None
+    assert table.source.crop == 64
+    assert table.mean == (0.1, 0.1, 0.1)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -61,10 +69,14 @@ def test_one_threshold_on_the_command_line_replaces_the_other_in_the_file(tmp_pa
         ("[lingering]\nk = 0", r"lingering.k: .*greater than or equal to 1 \(got 0\)"),
         ("[lingering]\np_lo = nan", "lingering.p_lo"),
         ("[preprocess]\nstd = [0.2, 0, 0.2]", r"preprocess.std.1: .*greater than 0 \(got 0\)"),
-        ("[preprocess]\nmean = [inf, 0, 0.2]", "preprocess.mean.0: .*finite"),
+        ("[preprocess]\nmean = [inf, 0, 0.2]", "preprocess.mean.0: .*less than or equal to 1"),
         ("[lingering]\nv_lo = 0.1\nv_lo_count = 1", "give one"),
         ("[execution]\nprecision = 'fp8'", "execution.precision"),
         ("lingering = 3", "lingering"),
+        ("[lingering]\nk = true", "lingering.k: .*valid integer"),
+        ("[data]\nlimit = '12'", "data.limit: .*valid integer"),
+        ("[preprocess]\nmean = [128, 128, 128]", "preprocess.mean.0: .*less than or equal to 1"),
+        ("[preprocess]\nresize = 100000", "preprocess.resize: .*less than or equal to 8192"),
         ("k = [", "cannot be read as TOML"),
     ],
 )

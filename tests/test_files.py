@@ -44,6 +44,10 @@ def test_refuses_before_the_work_starts(tmp_path, monkeypatch):
         refuse_unwritable(tmp_path / "missing" / "a.json")
     with pytest.raises(UsageError, match="this is a folder"):
         refuse_unwritable(tmp_path)
+    os.mkfifo(tmp_path / "pipe.json")
+    for act in (refuse_unwritable, lambda path: write_atomically(path, b"x")):
+        with pytest.raises(UsageError, match="device or a pipe"):
+            act(tmp_path / "pipe.json")
     monkeypatch.setattr("tlaudit.files.os.access", lambda *_: False)
     with pytest.raises(UsageError, match="not writable"):
         refuse_unwritable(tmp_path / "a.json")

@@ -61,7 +61,7 @@ def test_planted_truth_and_its_control(result):
     status = dict(zip(result.table("classes")["class_index"], result.table("classes")["status"], strict=True))
     assert {index for index, word in status.items() if word == "forgotten"} == set(planted.FORGOTTEN)
     assert {index for index, word in status.items() if word == "in target data"} == set(planted.PRESENT)
-    assert not result.findings
+    assert {finding.code for finding in result.findings} == {"classes.target_assumed"}
 
 
 def test_agrees_with_reference(world, result):
@@ -153,6 +153,49 @@ def test_broken_images_are_counted_and_named(world, tmp_path):
     assert [skipped.file for skipped in result.provenance.data["source"].skipped] == ["5/empty.jpg"]
     with pytest.raises(DataError, match="empty.jpg"):
         audit(world | {"source_data": root}, strict=True)
+
+
+def test_a_source_that_gives_nan_on_target_images_only_gives_no_prevalence(world, tmp_path):
+    pair = pair_of(world)
+    with torch.no_grad():  # NaN for black pictures, of which there is one in the target data
+        pair.source.module.register_forward_hook(
+            lambda _, x, y: torch.where(x[0].sum((1, 2, 3))[:, None] == 0, math.nan, y)
+        )
+    shutil.copytree(world["target_data"], tmp_path / "train")
+    planted.paint(tmp_path / "train" / "black", (0, 0, 0), 1)
+    shutil.rmtree(tmp_path / "train" / "colour0")
+    source = tmp_path / "source"
+    shutil.copytree(world["source_data"], source)
+    shutil.rmtree(source / "0")
+    with pytest.raises(DataError, match="target images: the source network gives no number for 1 images"):
+        audit(world | {"target_data": tmp_path / "train", "source_data": source}, pair=pair, val_data=None)
+
+
+def test_a_baseline_of_another_task_is_not_compared(world, tmp_path):
+    torch.save(planted.source().state_dict(), tmp_path / "twelve.pth")
+    pair = load_pair(str(world["source"]), str(world["finetuned"]), str(tmp_path / "twelve.pth"), arch=planted.ARCH)
+    result = audit(world, pair=pair)
+    assert result["target.accuracy"].value == 1
+    assert result["baseline.target_accuracy"].absent == "the baseline has 12 classes, the finetuned network 2"
+
+
+def test_a_network_that_cannot_take_the_images_is_named(world):
+    pair = pair_of(world)
+    pair.finetuned.module.templates.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(AssertionError("8 px")))
+    with pytest.raises(
+        UsageError, match="finetuned network cannot work on images of 16 x 16 pixels: AssertionError: 8 px"
+    ):
+        audit(world, pair=pair)
+    pair = pair_of(world)
+    pair.finetuned.module.register_forward_hook(lambda _, x, y: (y, y))
+    with pytest.raises(UsageError, match=r"expected logits \(N, K\).* got tuple"):
+        audit(world, pair=pair)
+
+
+def test_numbered_target_folders_are_taken_at_their_word(world, tmp_path):
+    pair = load_pair(str(world["source"]), str(world["source"]), arch=planted.ARCH)
+    result = audit(world, pair=pair, val_data=world["source_data"])
+    assert result["target.accuracy"].value == result["source.source_top1"].value == 1
 
 
 def test_a_network_that_gives_nan_gives_no_number(world):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 import planted
 from tlaudit.cli import app as application
+from tlaudit.errors import UsageError
 from tlaudit.results import CheckResult
 
 runner = CliRunner()
@@ -131,6 +133,8 @@ def test_options_may_come_from_the_file(world, tmp_path):
         (["--head", "hed"], 2, "head"),
         (["--class-map", "none.json"], 2, "none.json"),
         (["--no-such-option"], 2, "No such option"),
+        (["-o", "report.html"], 2, "no format ends in '.html'"),
+        (["--arch", "leaves.py:net"], 3, "ended the program (exit code 0)"),
         (["--finetuned", "missing.pth"], 2, "missing.pth"),
         (["--source-data", "missing"], 2, "missing"),
         (["--target-data", "empty"], 3, "found none"),
@@ -140,6 +144,7 @@ def test_options_may_come_from_the_file(world, tmp_path):
 )
 def test_errors_are_one_line_and_the_right_code(world, tmp_path, more, code, message):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)")
     (tmp_path / "broken.pth").write_bytes(b"PK\x03\x04 torn")
     for label in planted.PRESENT:
         planted.paint(tmp_path / "torn" / f"colour{label}", planted.COLOURS[label], 1)
@@ -149,6 +154,75 @@ def test_errors_are_one_line_and_the_right_code(world, tmp_path, more, code, mes
     assert message in outcome.stderr
     assert not outcome.stdout
     assert "Traceback" not in outcome.stderr
+
+
+def test_every_model_option_arrives(world, monkeypatch):
+    seen = {}
+
+    def load_pair(*paths, **options):
+        seen.update(options, paths=paths)
+        raise UsageError("seen")
+
+    monkeypatch.setattr("tlaudit.models.pair.load_pair", load_pair)
+    more = ["--source-arch", "a", "--baseline-arch", "b", "--head", "h", "--use-ema", "--allow-pickle"]
+    assert run(*flags(world, *more)).exit_code == 2
+    assert seen.pop("paths") == tuple(str(world[name]) for name in ("source", "finetuned", "baseline"))
+    assert seen == {
+        "arch": planted.ARCH,
+        "source_arch": "a",
+        "baseline_arch": "b",
+        "head": "h",
+        "use_ema": True,
+        "allow_pickle": True,
+    }
+
+
+def document(world, *more):
+    outcome = run(*flags(world, "-f", "json", "-q", *more))
+    assert outcome.exit_code == 0, outcome.stderr
+    return json.loads(outcome.stdout)
+
+
+def test_data_options_do_something(world, tmp_path):
+    limited = [document(world, "--limit", "24", "--seed", seed)["provenance"] for seed in ("0", "1", "1")]
+    prints = [provenance["data"]["target"]["fingerprint"] for provenance in limited]
+    assert prints[0] != prints[1] == prints[2]
+    assert limited[1]["seed"] == 1
+    renamed = tmp_path / "named"
+    shutil.copytree(world["source_data"], renamed)
+    (renamed / "5").rename(renamed / "five")
+    assert run(*flags(world, "--source-data", renamed)).exit_code == 2
+    (tmp_path / "map.csv").write_text("folder,class\nfive,5\n")
+    mapped = document(world, "--source-data", renamed, "--class-map", "map.csv")
+    assert mapped["tables"] == document(world)["tables"]
+
+
+def test_work_options_do_something(world):
+    run_record = document(world, "-j", "2", "-b", "3")["run"]
+    assert (run_record["workers"], run_record["batch_size"]) == (2, 3)
+    assert document(world, "--precision", "bf16")["provenance"]["precision"] == "bf16"
+    preprocessing = document(world, "--interpolation", "nearest")["provenance"]["models"]["source"]["preprocessing"]
+    assert preprocessing["interpolation"] == "nearest"
+    assert "info" not in run(*flags(world)).stderr
+    assert run(*flags(world, "--verbose")).stderr
+
+
+def test_bootstrap_and_confidence_do_something(world):
+    def bounds(*more):
+        measurements = {m["name"]: m for m in document(world, *more)["measurements"]}
+        return measurements["hybrid.mean_probability"]["interval"]
+
+    usual = bounds()
+    assert bounds("--bootstrap", "100") != usual
+    assert bounds("--confidence", "0.5")["low"] > usual["low"]
+    assert bounds("--seed", "3") != usual
+
+
+def test_a_reader_that_went_away_is_not_the_answer_no():
+    command = f"{sys.executable} -m tlaudit demo -j 0 -q | true; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", command], capture_output=True, check=False).returncode == 3
+    command = f"{sys.executable} -m tlaudit --help | true; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", command], capture_output=True, check=False).returncode != 1
 
 
 def test_needs_its_inputs(world):

@@ -140,6 +140,7 @@ def test_vit_of_another_image_size(tmp_path):
     model = load_model(tiny.saved(tmp_path / "net.pth", reference))
     assert torch.equal(outputs(model.module), outputs(reference))
     assert model.stages[0] == "encoder.layers.encoder_layer_0"
+    assert model.preprocessing.geometry == (64, 64, "bilinear"), "other images it cannot take"
 
 
 def test_grown_head(tmp_path):
