@@ -61,6 +61,8 @@ def a_result() -> CheckResult:
     )
     return CheckResult(
         check="lingering",
+        verdict="concern",
+        headline=("lingering.fraction", "target.accuracy"),
         summary="2 of 8 classes linger.",
         measurements=(fraction, accuracy),
         tables={

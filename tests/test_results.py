@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from samples import a_result
-from tlaudit.results import SCHEMA_VERSION, CheckResult, Interval, Measurement, Table
+from tlaudit.records import SCHEMA_VERSION
+from tlaudit.results import CheckResult, Interval, Measurement, Table
 
 
 def measurement(**changes):

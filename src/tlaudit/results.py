@@ -7,36 +7,15 @@ it is never 0 and never NaN. Every document begins with ``schema_version``; wall
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
+
+from tlaudit.exhibits import Exhibit, Scatter
+from tlaudit.records import Cell, Direction, Document, Record, Sentence, Severity
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SCHEMA_VERSION = "1.0"
-
-Direction = Literal["lower", "higher", "neither"]
-Severity = Literal["info", "warning", "error"]
-Cell = bool | int | float | str | None
-Sentence = Annotated[str, StringConstraints(min_length=1)]
-
-
-class Record(BaseModel):
-    """Base of all records: frozen, no unknown fields, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Document(Record):
-    """A record that is written as a whole; it begins with the version of its schema."""
-
-    schema_version: str = SCHEMA_VERSION
-
-    def to_json(self) -> str:
-        """Write the record as JSON, floats at full precision, never NaN."""
-        return json.dumps(self.model_dump(mode="json"), allow_nan=False, indent=2, ensure_ascii=False) + "\n"
 
 
 class Interval(Record):
@@ -234,18 +213,32 @@ class CheckResult(Document):
     """The outcome of one check."""
 
     check: str
+    verdict: Literal["concern", "clear", "open"] = Field(
+        description="Something to act on, nothing of the kind, or it cannot be said."
+    )
     summary: Sentence
+    headline: tuple[str, ...] = Field(description="Names of the measurements that are shown first.")
     measurements: tuple[Measurement, ...]
     tables: dict[str, Table]
+    charts: tuple[Scatter, ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
     findings: tuple[Finding, ...] = ()
     provenance: Provenance
     run: Run
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _names_fit(self) -> Self:
         names = [measurement.name for measurement in self.measurements]
         if len(names) != len(set(names)):
             raise ValueError(f"measurement named twice: {sorted({n for n in names if names.count(n) > 1})}")
+        if not set(self.headline) <= set(names):
+            raise ValueError(f"no such measurement to show first: {sorted(set(self.headline) - set(names))}")
+        for chart in self.charts:
+            table = self.tables.get(chart.table)
+            columns = {column.name for column in table.columns} if table else set()
+            wanted = {chart.x, chart.y, chart.name} | ({chart.group} if chart.group else set())
+            if not wanted <= columns:
+                raise ValueError(f"chart {chart.title!r}: table {chart.table!r} lacks {sorted(wanted - columns)}")
         return self
 
     def __getitem__(self, name: str) -> Measurement:

@@ -21,7 +21,7 @@ from tlaudit.data.images import ImageSet, ImageStream
 from tlaudit.errors import DataError, UsageError
 from tlaudit.models.preprocess import Normalizer, resolve_preprocessing
 from tlaudit.models.runtime import Execution, default_workers, resolve_device
-from tlaudit.results import Cell, CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
+from tlaudit.results import CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from tlaudit.config import DataOptions, ExecutionOptions, Options, PreprocessTable
     from tlaudit.models.pair import Pair
+    from tlaudit.records import Cell
 
 log = logging.getLogger(__name__)
 

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from tlaudit.checks.base import Stopwatch, Subject, provenance
 from tlaudit.checks.measured import Recorder
 from tlaudit.checks.recognition import Recognition, recognise
+from tlaudit.checks.target_task import NO_BASELINE, accuracies, recognise_target
 from tlaudit.checks.vocabulary import CLASS_COLUMNS, QUANTITIES
 from tlaudit.errors import UsageError
+from tlaudit.exhibits import Level, Scatter
 from tlaudit.measure import prevalence as measure
 from tlaudit.measure.uncertainty import MINIMUM_FOR_BOOTSTRAP
-from tlaudit.results import Cell, CheckResult, Finding, Interval, Measurement, Table
+from tlaudit.results import CheckResult, Finding, Interval, Measurement, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from tlaudit.config import LingeringOptions
     from tlaudit.models.pair import Pair
+    from tlaudit.records import Cell
     from tlaudit.results import DataRecord
 
 NAME = "lingering"
-NO_BASELINE = "no baseline was given (--baseline)"
-
-NO_VALIDATION = "no validation images were given (--val-data)"
 NONE_TESTED = "no source-only class has images in the source data"
+
+HEADLINE = ("lingering.count", "lingering.fraction", "lingering.pooled_retention", "control.lingering_count")
 
 CONTROL_NEAR_CHANCE = 3
 """The control's mean probability may be this many times chance before the reader is warned (our choice)."""
@@ -102,6 +106,7 @@ class LingeringCheck:
         recorder = Recorder(QUANTITIES, subject.seed, options.bootstrap, options.confidence)
         records = {"source": evidence.source.record, "target": evidence.target}
         records |= {"val": evidence.val.record} if evidence.val is not None else {}
+        measurements = {m.name: m for m in _measurements(subject.pair, evidence, classes, recorder)}
         resolved: dict[str, Cell] = {
             "k": options.k,
             "v_lo_count": thresholds.v_lo,
@@ -111,12 +116,15 @@ class LingeringCheck:
         }
         return CheckResult(
             check=NAME,
+            verdict=_verdict(measurements),
             summary=_summary(classes, thresholds),
-            measurements=_measurements(subject.pair, evidence, classes, recorder),
+            headline=HEADLINE,
+            measurements=tuple(measurements.values()),
             tables={
                 "classes": _table(subject, evidence, classes, recorder),
                 "lineage": subject.pair.lineage.table(),
             },
+            charts=(_chart(thresholds),),
             findings=(*subject.findings, *_findings(evidence, classes)),
             provenance=provenance(subject, records, resolved),
             run=watch.stop(subject.execution),
@@ -154,30 +162,8 @@ def _collect(subject: Subject, k: int) -> _Evidence:
         prevalences=prevalences,
         target=target.record,
         source=recognise(subject, subject.source, networks, "source images"),
-        val=_validate(subject),
+        val=recognise_target(subject),
     )
-
-
-def _validate(subject: Subject) -> Recognition | None:
-    """The target task itself, on images neither network was trained on."""
-    if subject.val is None:
-        return None
-    networks = {"finetuned": subject.network(subject.pair.finetuned.module, "finetuned")}
-    if subject.pair.baseline is not None and _other_task(subject.pair) is None:
-        networks["baseline"] = subject.network(subject.pair.baseline.module, "baseline")
-    return recognise(subject, subject.val, networks, "validation images")
-
-
-def _other_task(pair: Pair) -> str | None:
-    """Why the baseline's outputs cannot be compared with the finetuned network's, or None if they can."""
-    if pair.baseline is None:
-        return NO_BASELINE
-    ours, theirs = pair.finetuned, pair.baseline
-    if theirs.num_classes != ours.num_classes:
-        return f"the baseline has {theirs.num_classes} classes, the finetuned network {ours.num_classes}"
-    if ours.classes and theirs.classes and ours.classes != theirs.classes:
-        return "the baseline's classes have other names, or another order, than the finetuned network's"
-    return None
 
 
 def _judge(evidence: _Evidence, thresholds: _Thresholds) -> _Classes:
@@ -193,6 +179,35 @@ def _judge(evidence: _Evidence, thresholds: _Thresholds) -> _Classes:
         tested=source_only & (counts > 0),
         lingering=measure.lingering(source_only, means["hybrid"], thresholds.p_lo),
         control=measure.lingering(source_only, means["control"], thresholds.p_lo) if "control" in means else None,
+    )
+
+
+def _verdict(measurements: Mapping[str, Measurement]) -> Literal["concern", "clear", "open"]:
+    """A concern if classes linger, and no fewer than chance would have it where there is a control to tell."""
+    found, control = measurements["lingering.fraction"], measurements["control.lingering_fraction"]
+    if found.value is None or found.interval is None:
+        return "open"
+    if found.value == 0:
+        return "clear"
+    if control.interval is None or found.interval.low > control.interval.high:
+        return "concern"
+    return "open"
+
+
+def _chart(thresholds: _Thresholds) -> Scatter:
+    return Scatter(
+        title="What the finetuned backbone still recognises",
+        reading=(
+            "One dot a source class: how probable it is on its own images to the source network, and to the finetuned "
+            "backbone under the source's head. On the diagonal nothing was forgotten; below the line it does not count."
+        ),
+        table="classes",
+        x="source_probability",
+        y="hybrid_probability",
+        name="class_name",
+        group="status",
+        diagonal=True,
+        levels=(Level(axis="y", value=thresholds.p_lo, label=f"p_lo = {thresholds.p_lo:g}"),),
     )
 
 
@@ -324,7 +339,7 @@ def _measurements(pair: Pair, evidence: _Evidence, classes: _Classes, recorder: 
         found += [recorder.absent(name, NO_BASELINE) for name in names]
     for network in ("source", "hybrid", "control"):
         found += _recognition(network, evidence, classes, recorder)
-    return (*found, *_accuracies(pair, evidence, recorder))
+    return (*found, *accuracies(pair, evidence.val, recorder))
 
 
 def _recognised(count: str, fraction: str, mask: Tensor, tested: int, recorder: Recorder) -> list[Measurement]:
@@ -345,18 +360,3 @@ def _recognition(network: str, evidence: _Evidence, classes: _Classes, recorder:
         recorder.mean(probability, classes.means[network][classes.tested], if_none=NONE_TESTED),
         recorder.share(top1, int(right.sum()), len(right), if_none="no source image was read"),
     ]
-
-
-def _accuracies(pair: Pair, evidence: _Evidence, recorder: Recorder) -> list[Measurement]:
-    """Accuracy on the target task, of the finetuned and the from-scratch network."""
-    found = []
-    for name, network in (("target.accuracy", "finetuned"), ("baseline.target_accuracy", "baseline")):
-        if evidence.val is None or network not in evidence.val.right:
-            reason = NO_VALIDATION if evidence.val is None else _other_task(pair) or NO_BASELINE
-            found.append(recorder.absent(name, reason))
-        elif pair.finetuned.num_classes == 1:
-            found.append(recorder.absent(name, "with one class every prediction is right"))
-        else:
-            right = evidence.val.right[network]
-            found.append(recorder.share(name, int(right.sum()), len(right), if_none=NO_VALIDATION))
-    return found

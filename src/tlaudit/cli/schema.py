@@ -9,7 +9,8 @@ import sys
 def schema() -> None:
     """Print the JSON Schemas of results and configuration."""
     from tlaudit.config import Settings
-    from tlaudit.results import SCHEMA_VERSION, CheckResult, Inspection
+    from tlaudit.records import SCHEMA_VERSION
+    from tlaudit.results import CheckResult, Inspection
 
     documents = {
         "schema_version": SCHEMA_VERSION,

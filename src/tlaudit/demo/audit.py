@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tlaudit.config import ExecutionOptions
     from tlaudit.results import CheckResult
 
-OPTIONS = LingeringOptions(k=1, v_lo=0.02)
-"""With 26 classes, five for each image would make nearly every class occur. The source network mistakes nearly one
-picture in ten for another class; spread over 26 classes that is less than one target picture in fifty for each."""
+OPTIONS = LingeringOptions(k=1, v_lo_count=1)
+"""With 26 classes, five for each image would make nearly every class occur. One picture may be mistaken for a class
+that is not there."""
 
 
 def audit_world(execution: ExecutionOptions, progress: Progress = silent) -> CheckResult:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tlaudit.results import Cell, CheckResult, KeyMatch, Measurement, Table
+    from tlaudit.records import Cell
+    from tlaudit.results import CheckResult, KeyMatch, Measurement, Table
 
 _PERCENT = {"share"}
 

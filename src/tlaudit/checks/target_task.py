@@ -1,0 +1,59 @@
+"""The task the network was finetuned for: how well it and the baseline do on held-out images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tlaudit.checks.recognition import Recognition, recognise
+
+if TYPE_CHECKING:
+    from tlaudit.checks.base import Subject
+    from tlaudit.checks.measured import Recorder
+    from tlaudit.models.pair import Pair
+    from tlaudit.results import Measurement
+
+NO_BASELINE = "no baseline was given (--baseline)"
+NO_VALIDATION = "no validation images were given (--val-data)"
+
+
+def recognise_target(subject: Subject) -> Recognition | None:
+    """Ask finetuned network and baseline about images neither was trained on; None without such images."""
+    if subject.val is None:
+        return None
+    networks = {"finetuned": subject.network(subject.pair.finetuned.module, "finetuned")}
+    if subject.pair.baseline is not None and other_task(subject.pair) is None:
+        networks["baseline"] = subject.network(subject.pair.baseline.module, "baseline")
+    return recognise(subject, subject.val, networks, "validation images")
+
+
+def other_task(pair: Pair) -> str | None:
+    """Why the baseline's outputs cannot be compared with the finetuned network's, or None if they can."""
+    if pair.baseline is None:
+        return NO_BASELINE
+    ours, theirs = pair.finetuned, pair.baseline
+    if theirs.num_classes != ours.num_classes:
+        return f"the baseline has {theirs.num_classes} classes, the finetuned network {ours.num_classes}"
+    if ours.classes and theirs.classes and ours.classes != theirs.classes:
+        return "the baseline's classes have other names, or another order, than the finetuned network's"
+    return None
+
+
+def accuracies(pair: Pair, val: Recognition | None, recorder: Recorder) -> list[Measurement]:
+    """Accuracy on the target task, of the finetuned and the from-scratch network.
+
+    Args:
+        pair: The networks.
+        val: What `recognise_target` found.
+        recorder: Knows ``target.accuracy`` and ``baseline.target_accuracy``.
+    """
+    found = []
+    for name, network in (("target.accuracy", "finetuned"), ("baseline.target_accuracy", "baseline")):
+        if val is None or network not in val.right:
+            reason = NO_VALIDATION if val is None else other_task(pair) or NO_BASELINE
+            found.append(recorder.absent(name, reason))
+        elif pair.finetuned.num_classes == 1:
+            found.append(recorder.absent(name, "with one class every prediction is right"))
+        else:
+            right = val.right[network]
+            found.append(recorder.share(name, int(right.sum()), len(right), if_none=NO_VALIDATION))
+    return found

@@ -1,0 +1,31 @@
+"""What all records have in common: frozen, no unknown field, no NaN; a document begins with its schema's version."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+SCHEMA_VERSION = "1.1"
+
+Direction = Literal["lower", "higher", "neither"]
+Severity = Literal["info", "warning", "error"]
+Cell = bool | int | float | str | None
+Sentence = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, no unknown fields, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Document(Record):
+    """A record that is written as a whole; it begins with the version of its schema."""
+
+    schema_version: str = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Write the record as JSON, floats at full precision, never NaN."""
+        return json.dumps(self.model_dump(mode="json"), allow_nan=False, indent=2, ensure_ascii=False) + "\n"
