@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 
@@ -29,3 +30,38 @@ def softmax(row: list[float]) -> list[float]:
     top = max(row)
     weights = [math.exp(value - top) for value in row]
     return [weight / math.fsum(weights) for weight in weights]
+
+
+def percentile(values: list[float], q: float) -> float:
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * (q / 100)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def top_pixels(values: list[float], region: list[bool], q: float) -> list[bool]:
+    threshold = percentile([v for v, counts in zip(values, region, strict=True) if counts], q)
+    return [counts and v > threshold for v, counts in zip(values, region, strict=True)]
+
+
+def overlap(first: list[bool], second: list[bool]) -> float:
+    both = sum(a and b for a, b in zip(first, second, strict=True))
+    either = sum(a or b for a, b in zip(first, second, strict=True))
+    return both / either if either else math.nan
+
+
+def highest(values: list[float], region: list[bool], count: int) -> list[bool]:
+    inside = [index for index, counts in enumerate(region) if counts]
+    chosen = sorted(inside, key=lambda index: (-values[index], index))[:count]
+    return [index in set(chosen) for index in range(len(values))]
+
+
+def signed_rank_p(differences: list[float]) -> float:
+    """Two-sided, over all ways to sign the ranks; no zeros and no ties."""
+    ordered = sorted(differences, key=abs)
+    ranks = range(1, len(ordered) + 1)
+    middle = sum(ranks) / 2
+    found = abs(sum(rank for rank, value in zip(ranks, ordered, strict=True) if value > 0) - middle)
+    sums = [sum(chosen) for chosen in itertools.product(*((0, rank) for rank in ranks))]
+    return sum(abs(total - middle) >= found for total in sums) / len(sums)

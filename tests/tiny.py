@@ -98,3 +98,49 @@ def nudged(module: nn.Module, amount: float = 0.05, seed: int = 1) -> dict[str, 
 def saved(path: Path, content: object) -> Path:
     torch.save(content.state_dict() if isinstance(content, nn.Module) else content, path)
     return path
+
+
+READER = f"{Path(__file__)}:Reader"
+CORNERS = [tuple(255 * (index >> bit & 1) for bit in range(3)) for index in range(8)]
+"""The colours of `Reader`'s channels: the corners of the colour cube."""
+TASK = (6, 7)
+"""Channels of the two colours the target task is about."""
+
+
+class Reader(nn.Module):
+    """One channel a colour, firing at the pixels of exactly that colour; a linear head reads their means."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.channels = nn.Sequential(nn.Conv2d(3, len(CORNERS), 1), nn.ReLU())
+        self.head = nn.Linear(len(CORNERS), num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.channels(x).mean(dim=(2, 3)))
+
+
+def reader(weights: list[list[float]]) -> Reader:
+    """A reader whose head has these weights, a row a class; inputs are pixels / 255."""
+    net = Reader(len(weights))
+    signs = 2 * torch.tensor(CORNERS) / 255 - 1
+    with torch.no_grad():
+        net.channels[0].weight.copy_(2 * signs[:, :, None, None])
+        net.channels[0].bias.copy_(-signs.sum(1) - 2)
+        net.head.weight.copy_(100 * torch.tensor(weights))
+        net.head.bias.zero_()
+    return net.eval()
+
+
+def source_reader() -> Reader:
+    """Knows every colour."""
+    return reader(torch.eye(len(CORNERS)).tolist())
+
+
+def overlay_reader() -> Reader:
+    """Reads nothing but the two colours of the task."""
+    return reader([[float(channel == colour) for channel in range(len(CORNERS))] for colour in TASK])
+
+
+def background_reader() -> Reader:
+    """Reads nothing but the colours that are none of the task's, and calls them the first class."""
+    return reader([[float(channel not in TASK) for channel in range(len(CORNERS))], [-1.0] * len(CORNERS)])

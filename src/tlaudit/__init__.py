@@ -15,18 +15,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlaudit.api import lingering
+    from tlaudit.api import distraction, lingering
     from tlaudit.errors import TlauditError
+    from tlaudit.models.detector import InferenceDetector
     from tlaudit.models.pair import Pair, hybrid, load_pair
     from tlaudit.models.sources import Model, load_model
     from tlaudit.results import CheckResult, Measurement
 
 __all__ = [
     "CheckResult",
+    "InferenceDetector",
     "Measurement",
     "Model",
     "Pair",
     "TlauditError",
+    "distraction",
     "hybrid",
     "lingering",
     "load_model",
@@ -35,10 +38,12 @@ __all__ = [
 
 _HOMES = {
     "CheckResult": "tlaudit.results",
+    "InferenceDetector": "tlaudit.models.detector",
     "Measurement": "tlaudit.results",
     "Model": "tlaudit.models.sources",
     "Pair": "tlaudit.models.pair",
     "TlauditError": "tlaudit.errors",
+    "distraction": "tlaudit.api",
     "hybrid": "tlaudit.models.pair",
     "lingering": "tlaudit.api",
     "load_model": "tlaudit.models.sources",

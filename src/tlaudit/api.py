@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tlaudit.checks import run_check
 from tlaudit.checks.base import assemble
-from tlaudit.checks.lingering import LingeringCheck
+from tlaudit.checks.earlier import refuse_other_subject
 from tlaudit.config import settle
 
 if TYPE_CHECKING:
@@ -53,13 +55,57 @@ def lingering(
         DataError: If no image of a set can be read.
     """
     images = {"source": source_data, "target": target_data, "val": val_data, "class_map": class_map}
-    settings = settle(
-        {
-            "data": {**images, "strict": strict, "limit": limit},
-            "preprocess": preprocess or {},
-            "execution": execution or {},
-            "lingering": options,
-        }
-    )
+    sections = {"data": {**images, "strict": strict, "limit": limit}, "lingering": options}
+    return _run("lingering", pair, {**sections, "preprocess": preprocess or {}, "execution": execution or {}}, {})
+
+
+def distraction(
+    pair: Pair,
+    source_data: str | Path,
+    target_data: str | Path,
+    *,
+    lingering: CheckResult,
+    class_map: str | Path | None = None,
+    preprocess: dict[str, Any] | None = None,
+    execution: dict[str, Any] | None = None,
+    strict: bool = False,
+    limit: int | None = None,
+    **options: Any,
+) -> CheckResult:
+    """Measure how far pictures of lingering classes distract a finetuned network from what it is asked about.
+
+    Definitions: eq. 4 of *Detrimental Memories in Transfer Learning*; docs/methods.md says where the defaults are ours.
+
+    Args:
+        pair: Networks from `load_pair`, with a baseline if there is one.
+        source_data: Folder with one subfolder of images for each source class looked at.
+        target_data: Folder of the images the network was finetuned on, in class folders if accuracies are wanted.
+        lingering: What `lingering` found about the same networks and images.
+        class_map: JSON or CSV file, source folder to class index or name.
+        preprocess: Overrides as in ``[preprocess]`` of tlaudit.toml.
+        execution: Device, precision, batch size, workers, seed as in ``[execution]``.
+        strict: Whether an unreadable image is an error.
+        limit: At most so many images of each set.
+        **options: As in ``[distraction]``: per_class, max_classes, overlay_scale, percentile, method, layer …
+
+    Returns:
+        The result; ``result.table("classes")`` has one row for each class.
+
+    Raises:
+        UsageError: If an option is unknown or out of range, a folder is missing or fits no class, or `lingering` is
+            about other networks or images.
+        DataError: If no image of a set can be read.
+    """
+    images = {"source": source_data, "target": target_data, "class_map": class_map}
+    sections = {"data": {**images, "strict": strict, "limit": limit}, "distraction": options}
+    sections |= {"preprocess": preprocess or {}, "execution": execution or {}}
+    return _run("distraction", pair, sections, {"lingering": lingering})
+
+
+def _run(check: str, pair: Pair, sections: dict[str, dict[str, Any]], earlier: dict[str, CheckResult]) -> CheckResult:
+    """Settle the options, put the subject together, run the check."""
+    settings = settle(sections)
     subject = assemble(pair, settings.data, preprocess=settings.preprocess, execution=settings.execution)
-    return LingeringCheck().run(subject, settings.lingering)
+    for result in earlier.values():
+        refuse_other_subject(result, subject, settings.lingering, what=f"the result of {result.check}")
+    return run_check(check, replace(subject, earlier=earlier), settings)

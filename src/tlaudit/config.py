@@ -94,7 +94,14 @@ class ExecutionOptions(Options):
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
 
 
-class LingeringOptions(Options):
+class IntervalOptions(Options):
+    """How uncertainty is stated."""
+
+    bootstrap: _Resamples = Field(default=2000, description="Resamples of a bootstrap interval.")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.95, description="Coverage of the intervals.")
+
+
+class LingeringOptions(IntervalOptions):
     """The choices `tlaudit lingering` leaves open (docs/methods.md)."""
 
     k: Positive = Field(default=5, description="An image counts for its k most probable source classes.")
@@ -105,13 +112,68 @@ class LingeringOptions(Options):
     p_lo: Share | None = Field(
         default=None, description="A class lingers above this mean probability; default 10 / classes."
     )
-    bootstrap: _Resamples = Field(default=2000, description="Resamples of a bootstrap interval.")
-    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.95, description="Coverage of the intervals.")
 
     @model_validator(mode="after")
     def _one_threshold(self) -> Self:
         if self.v_lo is not None and self.v_lo_count is not None:
             raise ValueError("v_lo (a share) and v_lo_count (a number of images) say the same thing: give one")
+        return self
+
+
+class DistractionOptions(IntervalOptions):
+    """The choices `tlaudit distraction` leaves open (docs/methods.md)."""
+
+    per_class: Positive = Field(default=100, description="Composites of each class.")
+    max_classes: Positive | None = Field(default=None, description="At most so many lingering classes; default all.")
+    class_choice: Literal["worst", "sample"] = Field(
+        default="worst", description="Which, if not all: the best recognised ones, or a seeded sample."
+    )
+    common_classes: Count = Field(default=20, description="Most prevalent source classes as a control; 0 for none.")
+    overlay_scale: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.4, description="Side of the overlay as a share of the picture's."
+    )
+    overlays: Positive = Field(default=1000, description="At most so many target images serve as overlays.")
+    margin: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Frame around the overlay that does not count as background, share of the side."
+    )
+    percentile: Annotated[float, Field(ge=0, lt=100)] = Field(
+        default=80.0, description="Pixels above this percentile of the background are top pixels."
+    )
+    method: str = Field(default="gradcam", description="Attribution method.")
+    layer: str | None = Field(default=None, description="Module path whose output is explained.")
+    gallery: Annotated[int, Field(ge=0, le=60, strict=True)] = Field(
+        default=12, description="Classes shown in pictures, and half as many of the control."
+    )
+    lingering: Path | None = Field(default=None, description="Result of tlaudit lingering, instead of running it.")
+    save_composites: Path | None = Field(default=None, description="Folder for the composites and composites.csv.")
+    save_rows: Path | None = Field(default=None, description="CSV or Parquet file, one row a composite.")
+
+
+class ScreenOptions(IntervalOptions):
+    """The choices `tlaudit screen` leaves open (docs/methods.md)."""
+
+    lingering: Path | None = Field(default=None, description="Result of tlaudit lingering about these networks.")
+    threshold: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        default=None, description="Flag images whose score is above it; default the p_lo of the lingering result."
+    )
+    calibrate: Path | None = Field(default=None, description="Clean target images that the threshold is set by.")
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.01, description="At most this share of the calibration images is flagged."
+    )
+    per_class: Positive = Field(default=10, description="Composites of each lingering class.")
+    overlay_scale: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.4, description="Side of the overlay as a share of the picture's."
+    )
+    overlays: Positive = Field(default=1000, description="At most so many target images serve as overlays.")
+    summary: Path | None = Field(default=None, description="JSON file for threshold, rates and provenance.")
+    fail_on_flag: Flag = Field(default=False, description="Exit code 1 when an image is flagged.")
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        if self.threshold is not None and self.calibrate is not None:
+            raise ValueError("threshold and calibrate both set the threshold: give one")
+        if self.calibrate is None and "alpha" in self.model_fields_set:
+            raise ValueError("alpha is the share of the images of calibrate that may be flagged: give calibrate")
         return self
 
 
@@ -123,13 +185,20 @@ class Settings(Options):
     preprocess: PreprocessTable = PreprocessTable()
     execution: ExecutionOptions = ExecutionOptions()
     lingering: LingeringOptions = LingeringOptions()
+    distraction: DistractionOptions = DistractionOptions()
+    screen: ScreenOptions = ScreenOptions()
 
 
-_ALTERNATIVES = {"lingering": ({"v_lo", "v_lo_count"},)}
+_ALTERNATIVES = {
+    "lingering": ({"v_lo", "v_lo_count"},),
+    "screen": ({"threshold", "calibrate"}, {"threshold", "alpha"}),
+}
 """Keys of which one on the command line replaces the other in the file."""
 
 _ROLES = {"source", "finetuned", "baseline"}
 _PATHS = {
+    "distraction": {"lingering", "save_composites", "save_rows"},
+    "screen": {"lingering", "calibrate", "summary"},
     "data": {"source", "target", "val", "class_map"},
     "models": {"source", "finetuned", "baseline", "arch", "source_arch", "baseline_arch"},
 }
@@ -206,7 +275,7 @@ def _rebase(document: dict[str, Any], folder: Path) -> dict[str, Any]:
         for key in keys & table.keys():
             value = table[key]
             # A model may also be a name such as torchvision:resnet18; only what is a file is a path.
-            if isinstance(value, str) and (section == "data" or (folder / value.split(":")[0]).is_file()):
+            if isinstance(value, str) and (section != "models" or (folder / value.split(":")[0]).is_file()):
                 table[key] = str(folder / value)
     return document
 

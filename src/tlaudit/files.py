@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from tlaudit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -51,14 +53,28 @@ def write_atomically(path: Path, content: bytes) -> None:
         UsageError: If there is something of that name that is no ordinary file.
         OSError: If the disk is full or the folder not writable; the old file then is as it was.
     """
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give another name to write to, beside a file; when all went well it becomes the file.
+
+    Args:
+        path: The file. A symbolic link is followed, its target replaced.
+
+    Raises:
+        UsageError: If there is something of that name that is no ordinary file.
+        OSError: If the folder is not writable.
+    """
     _refuse_special(path)
     target = path.resolve()
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -133,7 +133,7 @@ def test_options_may_come_from_the_file(world, tmp_path):
         (["--head", "hed"], 2, "head"),
         (["--class-map", "none.json"], 2, "none.json"),
         (["--no-such-option"], 2, "No such option"),
-        (["-o", "report.html"], 2, "no format ends in '.html'"),
+        (["-o", "report.pdf"], 2, "no format ends in '.pdf'"),
         (["--arch", "leaves.py:net"], 3, "ended the program (exit code 0)"),
         (["--finetuned", "missing.pth"], 2, "missing.pth"),
         (["--source-data", "missing"], 2, "missing"),

@@ -6,7 +6,7 @@ import torch
 
 import reference
 from tlaudit.errors import DegenerateError, MeasureError, ShapeError
-from tlaudit.measure.uncertainty import bootstrap_mean_interval, share_interval
+from tlaudit.measure.uncertainty import bootstrap_mean_interval, share_interval, signed_rank_p
 
 Z95 = 1.959963984540054
 
@@ -83,3 +83,24 @@ def test_refuses_bad_input():
 
 def test_degenerate_input():
     assert bootstrap_mean_interval(torch.full((10,), 0.25), rng()) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("n", [4, 7, 12])
+def test_signed_rank_agrees_with_all_signs_written_out(n):
+    differences = torch.randn(n, generator=torch.Generator().manual_seed(n)) + 0.3
+    assert signed_rank_p(differences) == pytest.approx(reference.signed_rank_p(differences.tolist()))
+
+
+def test_signed_rank_is_blind_to_scale_order_and_zeros():
+    differences = torch.randn(40, generator=torch.Generator().manual_seed(1)).double() + 0.2
+    expected = signed_rank_p(differences)
+    assert signed_rank_p(-3 * differences.flip(0)) == pytest.approx(expected)
+    assert signed_rank_p(torch.cat([differences, torch.zeros(5)])) == pytest.approx(expected)
+    assert 0 < expected <= 1
+
+
+def test_signed_rank_refuses_what_cannot_be_ranked():
+    with pytest.raises(ShapeError, match="vector"):
+        signed_rank_p(torch.zeros(2, 2))
+    with pytest.raises(DegenerateError, match="nothing to rank"):
+        signed_rank_p(torch.zeros(3))

@@ -1,8 +1,46 @@
 """The checks: one file each, listed in `CHECKS` by the name of their subcommand."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
 from tlaudit.checks.base import Check
+from tlaudit.checks.distraction import DistractionCheck
 from tlaudit.checks.lingering import LingeringCheck
 
-CHECKS: dict[str, type[LingeringCheck]] = {LingeringCheck.name: LingeringCheck}
+if TYPE_CHECKING:
+    from tlaudit.checks.base import Subject
+    from tlaudit.config import Settings
+    from tlaudit.results import CheckResult
 
-__all__ = ["CHECKS", "Check"]
+CHECKS: dict[str, Check[Any]] = {check.name: check for check in (LingeringCheck(), DistractionCheck())}
+
+
+def prepared(name: str, subject: Subject, settings: Settings) -> Subject:
+    """Run the checks that another one builds on and whose results are not there yet.
+
+    Args:
+        name: Key of `CHECKS`.
+        subject: Networks and images; ``earlier`` holds what is known already.
+        settings: Options of all checks.
+
+    Returns:
+        The subject, with those results in ``earlier``.
+    """
+    for needed in CHECKS[name].needs:
+        if needed not in subject.earlier:
+            subject = replace(subject, earlier={**subject.earlier, needed: run_check(needed, subject, settings)})
+    return subject
+
+
+def run_check(name: str, subject: Subject, settings: Settings) -> CheckResult:
+    """Run a check, and before it those it builds on; arguments as of `prepared`.
+
+    Returns:
+        The check's own result.
+    """
+    return CHECKS[name].run(prepared(name, subject, settings), getattr(settings, name))
+
+
+__all__ = ["CHECKS", "Check", "prepared", "run_check"]

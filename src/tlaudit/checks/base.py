@@ -9,7 +9,7 @@ import platform
 import shlex
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -24,7 +24,7 @@ from tlaudit.models.runtime import Execution, default_workers, resolve_device
 from tlaudit.results import CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -40,11 +40,26 @@ T = TypeVar("T")
 class Progress(Protocol):
     """Shows how far a loop is; called with the loop's items, gives them back one by one."""
 
-    def __call__(self, items: Iterable[T], *, total: int, label: str) -> Iterable[T]:
-        """Give the items, of which there are `total`, and show `label` beside them."""
+    def __call__(
+        self, items: Iterable[T], *, total: int, label: str, size: Callable[[T], int] | None = None
+    ) -> Iterable[T]:
+        """Give the items and show `label` beside them.
+
+        Args:
+            items: What is looped over, such as batches.
+            total: How much there is in all.
+            label: What is being done.
+            size: How much of the total an item is; without it each is one.
+        """
 
 
-def silent(items: Iterable[T], *, total: int, label: str) -> Iterable[T]:  # noqa: ARG001 - the protocol's names
+def silent(
+    items: Iterable[T],
+    *,
+    total: int,  # noqa: ARG001 - the protocol's names, here and below
+    label: str,  # noqa: ARG001
+    size: Callable[[T], int] | None = None,  # noqa: ARG001
+) -> Iterable[T]:
     """Show nothing."""
     return items
 
@@ -86,6 +101,7 @@ class Subject:
         limit: At most so many images of each set, or None.
         strict: Whether an unreadable image ends the run.
         findings: What was noticed while this was put together.
+        earlier: Results of other checks on this very subject, by name.
         progress: Shows how far a pass is.
     """
 
@@ -100,6 +116,7 @@ class Subject:
     limit: int | None
     strict: bool
     findings: tuple[Finding, ...] = ()
+    earlier: Mapping[str, CheckResult] = field(default_factory=dict)
     progress: Progress = silent
 
     def network(self, module: nn.Module, role: str) -> Network:
@@ -120,7 +137,7 @@ class Prediction:
 
     def __init__(self, subject: Subject, images: ImageSet, networks: Mapping[str, Network], label: str) -> None:
         self._execution, self._progress, self._label = subject.execution, subject.progress, label
-        self._networks = networks
+        self._networks, self._images = networks, len(images.items)
         self._normalizers = {
             n.preprocessing: Normalizer(n.preprocessing, self._execution.device) for n in networks.values()
         }
@@ -134,30 +151,18 @@ class Prediction:
 
     def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Run the pass."""
-        for batch in self._progress(self._stream, total=len(self._stream), label=self._label):
-            # What a network of the user's own prints must not get between the lines of a document on stdout.
-            with self._execution.inference(), contextlib.redirect_stdout(sys.stderr):
+        batches = self._progress(self._stream, total=self._images, label=self._label, size=lambda b: len(b.index))
+        for batch in batches:
+            with self._execution.inference():
                 inputs = {p: normalize(batch.pixels[p.geometry]) for p, normalize in self._normalizers.items()}
                 scores = {name: self._ask(name, network, inputs) for name, network in self._networks.items()}
             yield batch.index, scores
 
     def _ask(self, name: str, network: Network, inputs: Mapping[Preprocessing, Tensor]) -> Tensor:
         """Give a network's probabilities, or say which network cannot give any."""
-        try:
+        with asked(name, network, self._label):
             probabilities = self._execution.probabilities(network.module, inputs[network.preprocessing])
-        except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-            side = network.preprocessing.crop
-            reason = " ".join(str(error).split())
-            raise UsageError(
-                f"{self._label}: the {name} network cannot work on images of {side} x {side} pixels: "
-                f"{type(error).__name__}: {reason}; check --resize and --crop, and --arch"
-            ) from error
-        broken = int(probabilities.isnan().any(dim=1).sum())
-        if broken:
-            raise DataError(
-                f"{self._label}: the {name} network gives no number for {broken} images (NaN): its weights overflow "
-                "in this precision or its preprocessing is wrong; try --precision fp32, check --mean and --std"
-            )
+        refuse_nan(probabilities, name, self._label)
         return probabilities
 
     @property
@@ -166,15 +171,59 @@ class Prediction:
         return self._stream.record()
 
 
+@contextlib.contextmanager
+def asked(name: str, network: Network, label: str) -> Iterator[None]:
+    """Run a network of the user's own: what it prints goes to stderr, and if it fails it is said which one it was.
+
+    What it prints must not get between the lines of a document on stdout.
+
+    Args:
+        name: What the network is called in messages.
+        network: That network.
+        label: What it is asked about.
+
+    Raises:
+        UsageError: If the network cannot work on its images.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        side = network.preprocessing.crop
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"{label}: the {name} network cannot work on images of {side} x {side} pixels: "
+            f"{type(error).__name__}: {reason}; check --resize and --crop, and --arch"
+        ) from error
+
+
+def refuse_nan(scores: Tensor, name: str, label: str) -> None:
+    """Stop where a network gives NaN for an image, row by row of ``(N, K)`` scores.
+
+    Raises:
+        DataError: With the network and the number of images.
+    """
+    broken = int(scores.isnan().any(dim=1).sum())
+    if broken:
+        raise DataError(
+            f"{label}: the {name} network gives no number for {broken} images (NaN): its weights overflow "
+            "in this precision or its preprocessing is wrong; try --precision fp32, check --mean and --std"
+        )
+
+
 OptionsT_contra = TypeVar("OptionsT_contra", bound="Options", contravariant=True)
 
 
 class Check(Protocol[OptionsT_contra]):
-    """One check: a name, and a run that leaves the subject as it was."""
+    """One check: a name, what it builds on, and a run that leaves the subject as it was."""
 
     @property
     def name(self) -> str:
-        """Name of the check and of its subcommand."""
+        """Name of the check, of its subcommand and of its section of the configuration."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the checks whose results it looks up in ``subject.earlier``."""
 
     def run(self, subject: Subject, options: OptionsT_contra) -> CheckResult:
         """Measure."""

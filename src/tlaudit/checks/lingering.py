@@ -79,6 +79,7 @@ class LingeringCheck:
     """The check behind `tlaudit lingering`."""
 
     name = NAME
+    needs: tuple[str, ...] = ()
 
     def run(self, subject: Subject, options: LingeringOptions) -> CheckResult:
         """Look at the target images through the source network, at the source images through all networks, and judge.

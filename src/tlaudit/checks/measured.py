@@ -95,8 +95,26 @@ class Recorder:
             interval_absent=outcome if isinstance(outcome, str) else None,
         )
 
-    def exact(self, name: str, value: int, n: int, *, why: str) -> Measurement:
-        """A number that was counted out in full, and `why` no interval goes with it."""
+    def clustered(self, name: str, hits: Tensor, trials: Tensor, *, if_none: str) -> Measurement:
+        """A share of yes among trials that come in groups, with an interval from resampling the groups.
+
+        Trials of one group are alike, so that an interval over single trials would be too narrow.
+
+        Args:
+            name: Of the measurement.
+            hits: Yes in each group, ``(N,)``.
+            trials: Trials in each group, ``(N,)``; groups without any are left out.
+            if_none: The reason for an absent value where no trial was made.
+        """
+        groups = trials > 0
+        n = int(trials.sum())
+        if n == 0:
+            return self.absent(name, if_none)
+        found = self.ratio(name, hits[groups], trials[groups], if_none=if_none)
+        return found.model_copy(update={"value": int(hits.sum()) / n, "n": n})
+
+    def exact(self, name: str, value: float, n: int, *, why: str) -> Measurement:
+        """A number that is what it is, and `why` no interval goes with it."""
         return Measurement(name=name, **self._quantity(name), value=value, n=n, interval_absent=why)
 
     def absent(self, name: str, reason: str) -> Measurement:

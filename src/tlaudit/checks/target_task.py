@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from tlaudit.checks.recognition import Recognition, recognise
+from tlaudit.data.classes import target_labels
+from tlaudit.errors import ClassMatchError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tlaudit.checks.base import Subject
     from tlaudit.checks.measured import Recorder
     from tlaudit.models.pair import Pair
@@ -14,6 +21,39 @@ if TYPE_CHECKING:
 
 NO_BASELINE = "no baseline was given (--baseline)"
 NO_VALIDATION = "no validation images were given (--val-data)"
+
+
+@dataclass(frozen=True)
+class TargetClasses:
+    """Which class of the finetuned network each target image shows.
+
+    Attributes:
+        labels: Class of each item of the target set, ``(N,)`` int64; -1 where it is not known.
+        names: Name of each class of the finetuned network; its index where nothing names it.
+        unknown: Why no class is known, or None if they are.
+    """
+
+    labels: Tensor
+    names: tuple[str, ...]
+    unknown: str | None
+
+
+def target_classes(subject: Subject) -> TargetClasses:
+    """Match the folders of the target images to the finetuned network's classes, as far as they do."""
+    images, model = subject.target, subject.pair.finetuned
+    indices: dict[str, int] = {}
+    unknown = None
+    try:
+        if images.folders:
+            indices = target_labels(images.folders, images.folders, model.num_classes, model.classes)
+        else:
+            unknown = "the target images lie in no class folders, so that nothing says what they show"
+    except ClassMatchError as error:
+        unknown = f"the folders of the target images are not the finetuned network's classes: {error}"
+    folders = {index: folder for folder, index in indices.items()}
+    names = model.classes or tuple(folders.get(index, str(index)) for index in range(model.num_classes))
+    labels = [indices.get(item.folder, -1) if item.folder is not None else -1 for item in images.items]
+    return TargetClasses(torch.tensor(labels, dtype=torch.int64), names, unknown)
 
 
 def recognise_target(subject: Subject) -> Recognition | None:

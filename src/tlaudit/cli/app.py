@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlaudit.cli.demo import demo
+from tlaudit.cli.distraction import distraction
 from tlaudit.cli.inspect import inspect
 from tlaudit.cli.lingering import lingering
 from tlaudit.cli.schema import schema
+from tlaudit.cli.screen import screen
 from tlaudit.errors import TlauditError, UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         logging.getLogger("tlaudit").setLevel(logging.INFO if kwargs.get("verbose") else logging.WARNING)
         try:
             command(*args, **kwargs)
+        except typer.Exit:
+            raise
         except UsageError as error:
             raise _stop(str(error), WRONG_USAGE) from None
         except TlauditError as error:
@@ -100,6 +104,8 @@ def _crashed() -> str:
 COMMANDS: dict[str, Callable[..., None]] = {
     "inspect": inspect,
     "lingering": lingering,
+    "distraction": distraction,
+    "screen": screen,
     "demo": demo,
     "schema": schema,
 }

@@ -21,6 +21,6 @@ def lingering(settings: Settings, output: Output) -> None:
     """
     places = plan(output)
     subject = load_subject(settings, quiet=output.quiet)
-    from tlaudit.checks import CHECKS
+    from tlaudit.checks import run_check
 
-    deliver(CHECKS["lingering"]().run(subject, settings.lingering), output, places)
+    deliver(run_check("lingering", subject, settings), output, places)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from tlaudit.config import Settings
-
-MODELS, DATA, PREPROCESS, EXECUTION, LINGERING = "models", "data", "preprocess", "execution", "lingering"
+MODELS, DATA, PREPROCESS, EXECUTION = "models", "data", "preprocess", "execution"
+LINGERING, DISTRACTION, SCREEN = "lingering", "distraction", "screen"
 
 
 class Flag(NamedTuple):
@@ -26,11 +25,16 @@ class Flag(NamedTuple):
     kind: Any
     help: str
 
+    @property
+    def parameter_name(self) -> str:
+        """Of the command's parameter: one for each option, however many sections share it."""
+        return self.names.split()[0].split("/")[0].strip("-").replace("-", "_")
+
     def parameter(self, section: str) -> inspect.Parameter:
         """The option as a parameter of a typer command; not given is ``None``, so that the file can speak."""
         option = typer.Option(*self.names.split(), help=self.help, rich_help_panel=_PANELS[section])
         return inspect.Parameter(
-            f"{section}__{self.key}",
+            self.parameter_name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[self.kind | None, option],
@@ -42,10 +46,23 @@ _PANELS = {
     DATA: "Images",
     PREPROCESS: "Preprocessing (from the weights' metadata, else ImageNet's, where not given)",
     EXECUTION: "How the work is done",
-    LINGERING: "Definitions (docs/methods.md)",
+    LINGERING: "Which classes linger (docs/methods.md)",
+    DISTRACTION: "Composites and maps (docs/methods.md)",
+    SCREEN: "Which images are flagged, and how well that works (docs/methods.md)",
 }
 
 _TRIPLE = tuple[float, float, float]
+
+_INTERVALS = (
+    Flag("--bootstrap", "bootstrap", int, "Resamples of a bootstrap interval."),
+    Flag("--confidence", "confidence", float, "Coverage of the intervals."),
+)
+
+_PER_CLASS = Flag("--per-class", "per_class", int, "Composites of each class.")
+_OVERLAYS = (
+    Flag("--overlay-scale", "overlay_scale", float, "Side of the overlay as a share of the picture's."),
+    Flag("--overlays", "overlays", int, "At most so many target images serve as overlays."),
+)
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
     MODELS: (
@@ -86,12 +103,38 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("--v-lo", "v_lo", float, "Highest prevalence of an absent class, as a share of the target images."),
         Flag("--v-lo-count", "v_lo_count", int, "The same as a number of images."),
         Flag("--p-lo", "p_lo", float, "A class lingers above this mean probability; default 10 / classes."),
-        Flag("--bootstrap", "bootstrap", int, "Resamples of a bootstrap interval."),
-        Flag("--confidence", "confidence", float, "Coverage of the intervals."),
+        *_INTERVALS,
+    ),
+    DISTRACTION: (
+        Flag("--lingering", "lingering", Path, "Result of tlaudit lingering (JSON), instead of running it."),
+        _PER_CLASS,
+        Flag("--max-classes", "max_classes", int, "At most so many lingering classes."),
+        Flag("--class-choice", "class_choice", str, "worst (best recognised ones) or sample, if not all are taken."),
+        Flag("--common-classes", "common_classes", int, "Classes the target data shows, as a control; 0 for none."),
+        *_OVERLAYS,
+        Flag("--margin", "margin", float, "Frame around the overlay that is no background, share of the side."),
+        Flag("--percentile", "percentile", float, "Pixels above it, over the background, are top pixels."),
+        Flag("--method", "method", str, "gradcam, or a method of pytorch-grad-cam: gradcam++, layercam, hirescam …"),
+        Flag("--layer", "layer", str, "Module path whose output is explained; found by itself where left out."),
+        Flag("--gallery", "gallery", int, "Classes shown in pictures."),
+        Flag("--save-composites", "save_composites", Path, "Folder for the composites and composites.csv."),
+        Flag("--save-rows", "save_rows", Path, "CSV or Parquet file, one row a composite."),
+        *_INTERVALS,
+    ),
+    SCREEN: (
+        Flag("--lingering", "lingering", Path, "Result of tlaudit lingering (JSON) about these networks."),
+        Flag("--threshold", "threshold", float, "Flag above this score; default the result's p_lo."),
+        Flag("--calibrate", "calibrate", Path, "Folder of clean target images that the threshold is set by."),
+        Flag("--alpha", "alpha", float, "At most this share of the calibration images is flagged; default 0.01."),
+        _PER_CLASS,
+        *_OVERLAYS,
+        Flag("--summary", "summary", Path, "JSON file for threshold, rates and provenance."),
+        Flag("--fail-on-flag/--no-fail-on-flag", "fail_on_flag", bool, "Exit code 1 when an image is flagged."),
+        *_INTERVALS,
     ),
 }
 
-_OUTPUT_PANEL = "Output"
+OUTPUT_PANEL = "Output"
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Configuration file, instead of ./tlaudit.toml or ./pyproject.toml."),
@@ -99,21 +142,25 @@ ConfigOption = Annotated[
 FormatOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--format", "-f", help="table, json, csv or markdown; may be repeated.", rich_help_panel=_OUTPUT_PANEL
+        "--format", "-f", help="table, json, csv, markdown or html; may be repeated.", rich_help_panel=OUTPUT_PANEL
     ),
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="File to write; its suffix says the format.", rich_help_panel=_OUTPUT_PANEL),
+    typer.Option("--output", "-o", help="File to write; its suffix says the format.", rich_help_panel=OUTPUT_PANEL),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", help="HTML report to write: one file, opens offline.", rich_help_panel=OUTPUT_PANEL),
 ]
 TopOption = Annotated[
-    int, typer.Option("--top", min=0, help="Rows of a table that people read.", rich_help_panel=_OUTPUT_PANEL)
+    int, typer.Option("--top", min=0, help="Rows of a table that people read.", rich_help_panel=OUTPUT_PANEL)
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress and no summary.", rich_help_panel=_OUTPUT_PANEL)
+    bool, typer.Option("--quiet", "-q", help="No progress and no summary.", rich_help_panel=OUTPUT_PANEL)
 ]
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel=_OUTPUT_PANEL)
+    bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel=OUTPUT_PANEL)
 ]
 
 
@@ -123,6 +170,7 @@ class Output:
 
     formats: tuple[str, ...]
     path: Path | None
+    report: Path | None
     top: int
     quiet: bool
     verbose: bool
@@ -132,23 +180,30 @@ _COMMON = (
     ("config", ConfigOption, None),
     ("formats", FormatOption, None),
     ("path", OutputOption, None),
+    ("report", ReportOption, None),
     ("top", TopOption, 15),
     ("quiet", QuietOption, False),
     ("verbose", VerboseOption, False),
 )
 
 
-def configured(*sections: str) -> Callable[[Callable[[Settings, Output], None]], Callable[..., None]]:
+def configured(
+    *sections: str, own: Sequence[inspect.Parameter] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of these sections; its body is called with the resolved settings.
+
+    An option that several sections have fills its place in each of them.
 
     Args:
         sections: Keys of `FLAGS`.
+        own: Parameters of this command alone. One named like an option that all commands have takes its place; the
+            others are handed to the body by name.
 
     Returns:
-        A decorator for a body that takes the settings and the output options.
+        A decorator for a body that takes the settings, the output options and the values of its own parameters.
     """
 
-    def decorate(body: Callable[[Settings, Output], None]) -> Callable[..., None]:
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(body)
         def command(**values: Any) -> None:
             from tlaudit.config import load_settings
@@ -156,18 +211,30 @@ def configured(*sections: str) -> Callable[[Callable[[Settings, Output], None]],
             output = Output(
                 formats=tuple(values["formats"] or ()),
                 path=values["path"],
+                report=values["report"],
                 top=values["top"],
                 quiet=values["quiet"],
                 verbose=values["verbose"],
             )
-            overrides = {s: {flag.key: values[f"{s}__{flag.key}"] for flag in FLAGS[s]} for s in sections}
-            body(load_settings(overrides, values["config"]), output)
+            overrides = {s: {flag.key: values[flag.parameter_name] for flag in FLAGS[s]} for s in sections}
+            private = {parameter.name: values[parameter.name] for parameter in own if parameter.name not in common}
+            body(load_settings(overrides, values["config"]), output, **private)
 
-        parameters = [flag.parameter(section) for section in sections for flag in FLAGS[section]]
+        common = {name for name, _, _ in _COMMON}
+        replaced = common & {parameter.name for parameter in own}
+        by_option = {flag.names: (flag, section) for section in reversed(sections) for flag in FLAGS[section]}
+        parameters = [
+            flag.parameter(section)
+            for section in sections
+            for flag in FLAGS[section]
+            if by_option[flag.names] == (flag, section)
+        ]
         parameters += [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             for name, annotation, default in _COMMON
+            if name not in replaced
         ]
+        parameters += own
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return command

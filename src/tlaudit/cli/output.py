@@ -9,7 +9,7 @@ from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -26,13 +26,17 @@ def plan(output: Output) -> dict[str, Path | None]:
         output: The options.
 
     Returns:
-        For each format the file it goes to, ``None`` for stdout.
+        For each format the file it goes to, ``None`` for stdout. A ``--report`` comes on top.
 
     Raises:
         UsageError: If a format is unknown, two would go to stdout, or a file cannot be written.
     """
     from tlaudit.reports import FORMATS
 
+    if output.report is not None:
+        if output.report.suffix.lower() not in {".html", ".htm"}:
+            raise UsageError(f"{output.report}: a report is HTML; name a file that ends in .html")
+        refuse_unwritable(output.report)
     unknown = [name for name in output.formats if name not in FORMATS]
     if unknown:
         raise UsageError(f"unknown format {unknown[0]!r}; known are {', '.join(FORMATS)}")
@@ -53,11 +57,21 @@ def plan(output: Output) -> dict[str, Path | None]:
     places = {name: output.path.with_suffix(FORMATS[name].suffix) if several else output.path for name in formats}
     for path in places.values():
         refuse_unwritable(path)
+        if output.report is not None and path.resolve() == output.report.resolve():
+            raise UsageError(f"{path}: both --report and --output would be written to it")
     return dict(places)
 
 
-def deliver(result: CheckResult, output: Output, places: dict[str, Path | None]) -> None:
+def deliver(
+    result: CheckResult, output: Output, places: dict[str, Path | None], beside: Sequence[CheckResult] = ()
+) -> None:
     """Write each format to its place; the summary goes to stderr where stdout does not show it.
+
+    Args:
+        result: What the document holds.
+        output: The options.
+        places: As `plan` gave them.
+        beside: Further results for the report.
 
     Raises:
         DataError: If a file cannot be written; the summary has been shown before.
@@ -69,22 +83,35 @@ def deliver(result: CheckResult, output: Output, places: dict[str, Path | None])
         _show(result, output, sys.stderr)
     for name, path in places.items():
         if path is not None:
-            _write(path, FORMATS[name].render(result, output.top))
-            if not output.quiet:
-                sys.stderr.write(f"written: {path}\n")
+            _write(path, FORMATS[name].render(result, output.top), output)
         elif name == "table":
             _show(result, output, sys.stdout)
         else:
             sys.stdout.write(FORMATS[name].render(result, output.top))
     if sys.stdout is not None:
         sys.stdout.flush()
+    if output.report is not None:
+        write_report((result, *beside), output.report, output)
 
 
-def _write(path: Path, text: str) -> None:
+def write_report(results: Sequence[CheckResult], path: Path, output: Output) -> None:
+    """Write one HTML report about several results.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
+    from tlaudit.reports import as_html
+
+    _write(path, as_html.page(results, output.top), output)
+
+
+def _write(path: Path, text: str, output: Output) -> None:
     try:
         write_atomically(path, text.encode())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    if not output.quiet:
+        sys.stderr.write(f"written: {path}\n")
 
 
 def _show(result: CheckResult, output: Output, stream: TextIO) -> None:
@@ -114,26 +141,26 @@ class ProgressBar:
         self._console = Console(stderr=True)
         self._shown = self._console.is_terminal and not quiet
 
-    def __call__(self, items: Iterable[T], *, total: int, label: str) -> Iterable[T]:
+    def __call__(
+        self, items: Iterable[T], *, total: int, label: str, size: Callable[[T], int] | None = None
+    ) -> Iterable[T]:
         """Give the items one by one and move the bar."""
-        return self._follow(items, total, label) if self._shown else items
+        return self._follow(items, total, label, size) if self._shown else items
 
-    def _follow(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TaskProgressColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+    def _follow(self, items: Iterable[T], total: int, label: str, size: Callable[[T], int] | None) -> Iterator[T]:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TaskProgressColumn(show_speed=True),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            yield from progress.track(items, total=total, description=label)
+            task = progress.add_task(label, total=total, rate="")
+            for item in items:
+                yield item
+                # The rate is that of the step before: this one's is known with the next.
+                speed = progress.tasks[0].speed
+                progress.update(task, advance=size(item) if size else 1, rate=f"{speed:.1f}/s" if speed else "")

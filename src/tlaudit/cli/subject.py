@@ -8,8 +8,11 @@ from tlaudit.cli.output import ProgressBar
 from tlaudit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tlaudit.checks.base import Subject
     from tlaudit.config import Settings
+    from tlaudit.models.pair import Pair
 
 
 def load_subject(settings: Settings, *, quiet: bool) -> Subject:
@@ -18,34 +21,46 @@ def load_subject(settings: Settings, *, quiet: bool) -> Subject:
     Raises:
         UsageError: If an option that is always needed is missing; all missing ones are named.
     """
+    data = settings.data
+    pair = load_networks(settings, {"--source-data": data.source, "--target-data": data.target})
+    from tlaudit.checks import base
+
+    return base.assemble(
+        pair,
+        data,
+        preprocess=settings.preprocess,
+        execution=settings.execution,
+        progress=ProgressBar(quiet=quiet),
+    )
+
+
+def load_networks(settings: Settings, needed: Mapping[str, object]) -> Pair:
+    """Load the networks, once it is clear that nothing is missing.
+
+    Args:
+        settings: Which networks.
+        needed: Values of the options that the command cannot do without beside the networks, by option.
+
+    Raises:
+        UsageError: If an option that is always needed is missing; all missing ones are named.
+        CheckpointError: If a network cannot be loaded.
+    """
     models = settings.models
-    needed = {
-        "--source": models.source,
-        "--finetuned": models.finetuned,
-        "--source-data": settings.data.source,
-        "--target-data": settings.data.target,
-    }
+    needed = {"--source": models.source, "--finetuned": models.finetuned, **needed}
     missing = [flag for flag, value in needed.items() if value is None]
     if models.source is None or models.finetuned is None or missing:
         raise UsageError(f"missing: {', '.join(missing)} (on the command line or in tlaudit.toml)")
 
-    from tlaudit.checks import base
     from tlaudit.models import pair
 
-    return base.assemble(
-        pair.load_pair(
-            models.source,
-            models.finetuned,
-            models.baseline,
-            arch=models.arch,
-            source_arch=models.source_arch,
-            baseline_arch=models.baseline_arch,
-            head=models.head,
-            use_ema=models.use_ema,
-            allow_pickle=models.allow_pickle,
-        ),
-        settings.data,
-        preprocess=settings.preprocess,
-        execution=settings.execution,
-        progress=ProgressBar(quiet=quiet),
+    return pair.load_pair(
+        models.source,
+        models.finetuned,
+        models.baseline,
+        arch=models.arch,
+        source_arch=models.source_arch,
+        baseline_arch=models.baseline_arch,
+        head=models.head,
+        use_ema=models.use_ema,
+        allow_pickle=models.allow_pickle,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tlaudit.checks import CHECKS
 from tlaudit.checks.base import Progress, assemble, silent
-from tlaudit.config import DataOptions, LingeringOptions, PreprocessTable
+from tlaudit.config import DataOptions, DistractionOptions, LingeringOptions, PreprocessTable
 from tlaudit.demo.world import ABSENT, PRESENT, world_files
 from tlaudit.models.pair import load_pair
 from tlaudit.results import Finding
@@ -20,15 +21,20 @@ OPTIONS = LingeringOptions(k=1, v_lo_count=1)
 that is not there."""
 
 
-def audit_world(execution: ExecutionOptions, progress: Progress = silent) -> CheckResult:
-    """Run `lingering` on the embedded world.
+COMPOSITES = DistractionOptions(per_class=20, common_classes=len(PRESENT))
+"""Enough for an interval, few enough for a minute on two cores."""
+
+
+def audit_world(execution: ExecutionOptions, progress: Progress = silent) -> tuple[CheckResult, ...]:
+    """Run the checks on the embedded world.
 
     Args:
         execution: How the work is done.
         progress: Shows how far a pass is.
 
     Returns:
-        The check's result; its first finding compares the source-only classes with the planted ones.
+        The results of `lingering`, whose first finding compares the source-only classes with the planted ones, and of
+        `distraction`.
 
     Raises:
         InstallationError: If the embedded world is not where the package was installed.
@@ -42,8 +48,9 @@ def audit_world(execution: ExecutionOptions, progress: Progress = silent) -> Che
         execution=execution,
         progress=progress,
     )
-    result = CHECKS["lingering"]().run(subject, OPTIONS)
-    return result.model_copy(update={"findings": (_compare(result), *result.findings)})
+    found = CHECKS["lingering"].run(subject, OPTIONS)
+    distracted = CHECKS["distraction"].run(replace(subject, earlier={"lingering": found}), COMPOSITES)
+    return found.model_copy(update={"findings": (_compare(found), *found.findings)}), distracted
 
 
 def _compare(result: CheckResult) -> Finding:

@@ -140,6 +140,35 @@ def bootstrap_ratio_interval(
     return float(low), float(high)
 
 
+def signed_rank_p(differences: Tensor) -> float:
+    """How probable paired differences at least as lopsided as these are, if neither side were the larger one.
+
+    Wilcoxon's signed-rank test (Wilcoxon 1945), two-sided; differences of exactly 0 are left out, as Wilcoxon did.
+
+    Args:
+        differences: One for each pair, ``(N,)``, any unit.
+
+    Returns:
+        p-value, in (0, 1].
+
+    Raises:
+        ShapeError: If `differences` is not a vector.
+        DegenerateError: If no difference is other than 0.
+
+    Example:
+        >>> import torch
+        >>> round(signed_rank_p(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])), 5)
+        0.03125
+    """
+    if differences.ndim != 1:
+        raise ShapeError(f"a vector of differences is needed, got shape {tuple(differences.shape)}")
+    sample = differences.double().cpu().numpy()
+    sample = sample[sample != 0]
+    if len(sample) == 0:
+        raise DegenerateError("all differences are 0: nothing to rank")
+    return float(stats.wilcoxon(sample).pvalue)
+
+
 def _check_bootstrap(values: Tensor, resamples: int, confidence: float) -> None:
     _check_confidence(confidence)
     if resamples < 100:

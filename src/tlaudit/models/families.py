@@ -5,6 +5,7 @@ A new family is a new row. Everything that differs between architectures and tha
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import re
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class Family:
             otherwise a replacement must begin with layers that leave no trace in a checkpoint.
         stages: Module paths in order of depth, ``*`` and ``[...]`` standing for characters of one component; of what
             they match, modules without weight matrices are left out.
+        attribution: Module path, in the same notation, of the layer whose output class activation maps are made of;
+            of several the last. It is the end of the last stage that still has a grid, unless a comment says why not.
         options: Arguments of the factory beside ``num_classes``.
         pretrained_options: The same, where torchvision's own weights need other ones.
         sized: Gives the arguments that follow from the shapes in a checkpoint (first) and in the architecture as
@@ -55,6 +58,7 @@ class Family:
     markers: tuple[str, ...]
     heads: tuple[str, ...]
     stages: tuple[str, ...]
+    attribution: str
     options: Mapping[str, object] = field(default_factory=dict)
     pretrained_options: Mapping[str, object] = field(default_factory=dict)
     sized: Callable[[Mapping[str, Shape], Mapping[str, Shape]], dict[str, object]] | None = None
@@ -80,6 +84,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.0.weight", "features.10.weight", "features.3.weight"),
         heads=("classifier.6", "classifier"),
         stages=_CHILDREN_OF_FEATURES,
+        attribution="features",
     ),
     Family(
         name="convnext",
@@ -87,6 +92,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.1.0.layer_scale", "features.7.0.layer_scale"),
         heads=("classifier.2",),
         stages=("features.[1357]",),
+        attribution="features.7",
     ),
     Family(
         name="densenet",
@@ -94,6 +100,8 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.conv0.weight", "features.norm5.weight"),
         heads=("classifier",),
         stages=("features.denseblock[1234]",),
+        # `denseblock4` ends before its normalisation, which `features` includes; the ReLU after it is no module.
+        attribution="features",
         renames=((r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),),
     ),
     Family(
@@ -102,6 +110,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.0.0.weight", "features.1.0.block.1.fc1.weight"),
         heads=("classifier.1", "classifier"),
         stages=_CHILDREN_OF_FEATURES,
+        attribution="features",
     ),
     Family(
         name="efficientnet_v2",
@@ -109,6 +118,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.0.0.weight", "features.1.0.block.0.0.weight", "features.4.0.block.2.fc1.weight"),
         heads=("classifier.1", "classifier"),
         stages=_CHILDREN_OF_FEATURES,
+        attribution="features",
     ),
     Family(
         name="googlenet",
@@ -116,6 +126,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("inception3a.branch1.conv.weight", "inception5b.branch1.conv.weight"),
         heads=("fc",),
         stages=("conv[123]", "inception*"),
+        attribution="inception5b",
         options=_WITHOUT_AUXILIARY,
         pretrained_options=_INPUT_TRANSFORM,
         auxiliary=("aux1.", "aux2."),
@@ -128,6 +139,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch1x1.conv.weight"),
         heads=("fc",),
         stages=("Conv2d_*", "Mixed_*"),
+        attribution="Mixed_7c",
         options=_WITHOUT_AUXILIARY,
         pretrained_options=_INPUT_TRANSFORM,
         auxiliary=("AuxLogits.",),
@@ -140,6 +152,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("stem.0.0.weight", "blocks.0.layers.0.layers.MBconv.layers.conv_a.0.weight"),
         heads=("classifier.5",),
         stages=("blocks.*",),
+        attribution="blocks.*",
         note="the input size is not stored in a checkpoint: built for images of 224 by 224 pixels",
     ),
     Family(
@@ -148,6 +161,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("layers.0.weight", "layers.8.0.layers.0.weight", "layers.14.weight"),
         heads=("classifier.1", "classifier"),
         stages=("layers.*",),
+        attribution="layers",
     ),
     Family(
         name="mobilenet_v2",
@@ -155,6 +169,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.0.0.weight", "features.1.conv.0.0.weight", "features.18.0.weight"),
         heads=("classifier.1", "classifier"),
         stages=_CHILDREN_OF_FEATURES,
+        attribution="features",
     ),
     Family(
         name="mobilenet_v3",
@@ -162,6 +177,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.0.0.weight", "features.1.block.0.0.weight"),
         heads=("classifier.3", "classifier"),
         stages=_CHILDREN_OF_FEATURES,
+        attribution="features",
     ),
     Family(
         name="regnet",
@@ -169,6 +185,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("stem.0.weight", "trunk_output.block1.block1-0.f.a.0.weight"),
         heads=("fc",),
         stages=("trunk_output.block[1234]",),
+        attribution="trunk_output.block4",
     ),
     Family(
         name="resnet",
@@ -176,6 +193,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight"),
         heads=("fc",),
         stages=_FOUR_LAYERS,
+        attribution="layer4",
     ),
     Family(
         name="shufflenet",
@@ -183,6 +201,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("conv1.0.weight", "stage2.0.branch1.0.weight", "conv5.0.weight"),
         heads=("fc",),
         stages=("stage[234]", "conv5"),
+        attribution="conv5",
     ),
     Family(
         name="squeezenet",
@@ -190,6 +209,7 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.0.weight", "features.3.squeeze.weight", "features.12.squeeze.weight"),
         heads=("classifier.1",),
         stages=_CHILDREN_OF_FEATURES,
+        attribution="features.12",
     ),
     Family(
         name="swin",
@@ -197,6 +217,8 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.0.0.weight", "features.1.0.attn.qkv.weight", "features.7.0.attn.qkv.weight"),
         heads=("head",),
         stages=("features.[1357]",),
+        # Between the last normalisation and the logits are only the mean over the grid and the head.
+        attribution="norm",
     ),
     Family(
         name="vgg",
@@ -204,6 +226,8 @@ FAMILIES: tuple[Family, ...] = (
         markers=("features.0.weight", "features.0.bias"),
         heads=("classifier.6", "classifier"),
         stages=_CHILDREN_OF_FEATURES,
+        # Pooling included, as pytorch-grad-cam's documentation has it; so too for alexnet.
+        attribution="features",
     ),
     Family(
         name="vit",
@@ -211,10 +235,18 @@ FAMILIES: tuple[Family, ...] = (
         markers=("class_token", "conv_proj.weight", "encoder.pos_embedding"),
         heads=("heads.head", "heads"),
         stages=("encoder.layers.*",),
+        # Logits see the class token alone, so patches still count only at the entrance of the last block.
+        attribution="encoder.layers.*.ln_1",
         sized=_image_size,
         renames=((r"\.mlp\.linear_1\.", ".mlp.0."), (r"\.mlp\.linear_2\.", ".mlp.3.")),
     ),
 )
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Compare a module path and a pattern component by component, so that a star does not reach across a dot."""
+    parts, wanted = path.split("."), pattern.split(".")
+    return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
 def architecture_names() -> list[str]:

@@ -46,13 +46,14 @@ class Execution:
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
         """No gradients, the asked precision, and fp32 that is fp32: TF32 is off inside and as it was afterwards."""
-        before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            with torch.inference_mode(), self._autocast():
-                yield
-        finally:
-            torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+        with _without_tf32(), torch.inference_mode(), self._autocast():
+            yield
+
+    @contextlib.contextmanager
+    def attribution(self) -> Iterator[None]:
+        """As `inference`, but gradients can be switched on within, which inference mode rules out."""
+        with _without_tf32(), torch.no_grad(), self._autocast():
+            yield
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         if self.precision == "fp32":
@@ -64,9 +65,7 @@ class Execution:
 
         The copy shares what it can with the given network, which stays where and as it is.
         """
-        shared: dict[int, object] = {id(p): torch.nn.Parameter(p.detach(), False) for p in module.parameters()}
-        shared |= {id(buffer): buffer.detach() for buffer in module.buffers()}
-        placed = copy.deepcopy(module, shared)
+        placed = shared_copy(module)
         return placed.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def probabilities(self, module: nn.Module, pixels: Tensor) -> Tensor:
@@ -82,11 +81,47 @@ class Execution:
         Raises:
             ValueError: If the network gives anything but one vector of logits for each image.
         """
-        logits = module(pixels)
-        if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(pixels):
-            got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-            raise ValueError(f"expected logits (N, K) with N = {len(pixels)}, got {got}")
-        return logits.float().softmax(dim=1)
+        return class_scores(module, pixels).float().softmax(dim=1)
+
+
+@contextlib.contextmanager
+def _without_tf32() -> Iterator[None]:
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def class_scores(module: nn.Module, pixels: Tensor) -> Tensor:
+    """Run a network, and make sure that it classifies.
+
+    Args:
+        module: A network in eval mode.
+        pixels: Normalised images, ``(N, 3, H, W)`` on its device.
+
+    Returns:
+        Logits, ``(N, K)``, in the precision they were computed in.
+
+    Raises:
+        ValueError: If the network gives anything but one vector of logits for each image.
+    """
+    logits = module(pixels)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(pixels):
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ValueError(f"expected logits (N, K) with N = {len(pixels)}, got {got}")
+    return logits
+
+
+def shared_copy(module: nn.Module) -> nn.Module:
+    """Give a copy of a network whose frozen parameters and buffers lie in the same memory as the given ones.
+
+    What is done to the skeleton of the copy (hooks, modules replaced, another device) leaves the given network alone.
+    """
+    shared: dict[int, object] = {id(p): torch.nn.Parameter(p.detach(), False) for p in module.parameters()}
+    shared |= {id(buffer): buffer.detach() for buffer in module.buffers()}
+    return copy.deepcopy(module, shared)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 from tlaudit.errors import CheckpointError, UsageError
 from tlaudit.models.architecture import identify
 from tlaudit.models.checkpoint import Checkpoint, read_checkpoint
-from tlaudit.models.families import architecture_names
+from tlaudit.models.families import architecture_names, matches
 from tlaudit.models.fitting import Fit, fit, non_finite, realise
 from tlaudit.models.heads import refuse_wrong_head, within
 from tlaudit.models.preprocess import IMAGENET
@@ -162,16 +161,10 @@ def _stages(module: nn.Module, patterns: tuple[str, ...] | None, head: str) -> t
     return tuple(
         path
         for path, child in module.named_modules()
-        if any(_matches(path, pattern) for pattern in patterns)
+        if any(matches(path, pattern) for pattern in patterns)
         and not within(path, head)
         and any(parameter.dim() >= 2 for parameter in child.parameters())
     )
-
-
-def _matches(path: str, pattern: str) -> bool:
-    """Compare component by component, so that a star does not reach across a dot."""
-    parts, wanted = path.split("."), pattern.split(".")
-    return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
 def _children_with_parameters(module: nn.Module, path: str, head: str) -> Iterable[str]:

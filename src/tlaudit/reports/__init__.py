@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tlaudit.reports import as_csv, as_json, as_markdown, as_terminal
+from tlaudit.reports import as_csv, as_html, as_json, as_markdown, as_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,4 +24,5 @@ FORMATS = {
     "json": Format(as_json.render, as_json.SUFFIX),
     "csv": Format(as_csv.render, as_csv.SUFFIX),
     "markdown": Format(as_markdown.render, as_markdown.SUFFIX),
+    "html": Format(as_html.render, as_html.SUFFIX),
 }

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tlaudit.records import Cell
+    from tlaudit.records import Cell, Direction
     from tlaudit.results import CheckResult, KeyMatch, Measurement, Table
 
 _PERCENT = {"share"}
+
+VERDICTS = {
+    "concern": ("Concern", "Something to act on."),
+    "clear": ("Clear", "Nothing of the kind was found."),
+    "open": ("Open", "It cannot be said from what was measured."),
+}
+"""The verdicts in a word and in a sentence."""
+
+_DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "neither": "neither high nor low is better"}
 
 
 def number(value: Cell, unit: str) -> str:
@@ -36,6 +45,20 @@ def interval(measurement: Measurement) -> str:
     if measurement.unit == "classes":
         return f"{bounds.low:.0f} to {bounds.high:.0f}"
     return f"{number(bounds.low, measurement.unit)} to {number(bounds.high, measurement.unit)}"
+
+
+def direction(better: Direction) -> str:
+    """Which way a measurement is good."""
+    return _DIRECTIONS[better]
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def short_view(table: Table, rows: int) -> tuple[list[str], list[list[str]], str]:
@@ -80,15 +103,16 @@ def left_out(result: CheckResult, names: int = 5) -> Iterator[str]:
 
 def models(result: CheckResult) -> Iterator[tuple[str, str]]:
     """One line for each network: what it is, how its tensors fitted, which file."""
-    yield "backbone", f"finetuned and source: {_fit(result.provenance.backbone)}"
+    yield "backbone", f"finetuned and source: {fit(result.provenance.backbone)}"
     for role, model in result.provenance.models.items():
-        fit = _fit(model.keys)
         digest = f", sha256 {model.sha256[:12]}…" if model.sha256 else ""
-        yield role, f"{model.architecture}, {model.num_classes} classes, head {model.head}; {fit}; {model.spec}{digest}"
+        what = f"{model.architecture}, {model.num_classes} classes, head {model.head}"
+        yield role, f"{what}; {fit(model.keys)}; {model.spec}{digest}"
         for note in model.notes:
             yield role, note
 
 
-def _fit(keys: KeyMatch) -> str:
+def fit(keys: KeyMatch) -> str:
+    """How tensors fitted, in counts."""
     text = f"{keys.matched} tensors matched, {len(keys.missing)} missing, {len(keys.unexpected)} unexpected"
     return f"{text}, {len(keys.ignored)} not the classifier's" if keys.ignored else text

@@ -1,0 +1,302 @@
+"""What the networks make of composites: where they look, what they predict, and what occluding changes.
+
+Definitions: docs/methods.md, "Distraction". Every number belongs to one composite and does not depend on the batch it
+was computed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import functional as transforms
+
+from tlaudit.checks.base import asked, refuse_nan
+from tlaudit.data.composites import overlay_preprocessing
+from tlaudit.errors import UsageError
+from tlaudit.measure.overlap import TopPixels, overlap, random_top_pixels, top_pixels
+from tlaudit.models.attribution import Attributor, attribution_layer, upsampled
+from tlaudit.models.preprocess import Normalizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from tlaudit.checks.base import Subject
+    from tlaudit.config import DistractionOptions
+    from tlaudit.data.composites import Composite, CompositeBatch
+    from tlaudit.models.attribution import Explanation
+    from tlaudit.models.sources import Model
+    from tlaudit.results import Preprocessing
+
+LABEL = "composites"
+TARGET_ROLES = ("finetuned", "baseline")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one network of the target task predicts for a composite.
+
+    Attributes:
+        predicted: Class on the composite.
+        probability: Of that class.
+        on_grey: Class with mid-grey for the background.
+        occluded: Class once the source network's top pixels are filled; None where it was not asked.
+        random: The same for a random mask of equal area.
+    """
+
+    predicted: int
+    probability: float
+    on_grey: int
+    occluded: int | None
+    random: int | None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture of a composite needs; large, and dropped as soon as none will be made.
+
+    Attributes:
+        pixels: ``(3, S, S)`` uint8.
+        top: Top pixels of the source network's map, ``(S, S)`` bool.
+        random: Random mask of equal area, ``(S, S)`` bool.
+    """
+
+    pixels: Tensor
+    top: Tensor
+    random: Tensor
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One composite and what was found about it, on the CPU.
+
+    Attributes:
+        composite: Where it comes from.
+        label: Class of the overlay in the finetuned network; -1 where it is not known.
+        maps: Attribution maps by role, ``(h, w)`` float32, at the resolution of the method.
+        dead: Which maps have no top pixels in the background, by role.
+        distraction: For each network of the target task, overlap with the source's map outside the overlay, in [0, 1];
+            None where one of the two maps is dead.
+        answers: Predictions by role.
+        scene: Pixels and masks, for a picture; None where none will be made.
+    """
+
+    composite: Composite
+    label: int
+    maps: dict[str, Tensor]
+    dead: dict[str, bool]
+    distraction: dict[str, float | None]
+    answers: dict[str, Answer]
+    scene: Scene | None
+
+
+class Explainer:
+    """Asks source, finetuned and, where there is one, baseline network about batches of composites.
+
+    All maps are compared at the size of the composites, which is the input size of the finetuned network; a network of
+    another input size gets them resized.
+    """
+
+    def __init__(self, subject: Subject, options: DistractionOptions) -> None:
+        """Place the networks and find the layer that is explained.
+
+        Raises:
+            UsageError: If layer or method do not exist, or the layer has no spatial extent.
+        """
+        pair = subject.pair
+        models = {"source": pair.source, "finetuned": pair.finetuned, "baseline": pair.baseline}
+        self._execution, self._options, self._seed = subject.execution, options, subject.seed
+        self.side = subject.preprocessing["finetuned"].crop
+        _refuse_no_background(subject.preprocessing["finetuned"], options)
+        self._networks = {r: subject.network(m.module, r) for r, m in models.items() if m is not None}
+        self._normalizers = {
+            role: Normalizer(network.preprocessing, self._execution.device) for role, network in self._networks.items()
+        }
+        self.layer = self._find_layer(pair.source)
+        self._attributors = {
+            role: Attributor(network.module, self.layer, options.method) for role, network in self._networks.items()
+        }
+        mean = torch.tensor(subject.preprocessing["finetuned"].mean)
+        self._fill = (mean * 255).round().to(torch.uint8)[:, None, None]
+
+    def _find_layer(self, source: Model) -> str:
+        if self._options.layer is not None:
+            return self._options.layer
+        network = self._networks["source"]
+        blank = torch.zeros(1, 3, self.side, self.side, dtype=torch.uint8)
+        with self._execution.attribution(), asked("source", network, LABEL):
+            return attribution_layer(network.module, source.record.family, source.head, self._inputs("source", blank))
+
+    def __call__(self, batch: CompositeBatch, labels: Tensor) -> list[Seen]:
+        """Ask all networks about a batch.
+
+        Args:
+            batch: Composites.
+            labels: Class of each overlay in the finetuned network, ``(N,)`` int64; -1 where it is not known.
+        """
+        region = background(batch.composites, self.side, self._options.margin)
+        classes = torch.tensor([composite.class_index for composite in batch.composites])
+        explanations = {role: self._explain(role, batch.pixels, classes) for role in self._networks}
+        tops = {role: self._top(e.maps, e.dead, region) for role, e in explanations.items()}
+        top = tops["source"].mask.cpu()
+        masks = {"occluded": top, "random": self._random_masks(batch.composites, top, region)}
+        target = [role for role in TARGET_ROLES if role in explanations]
+        overlaps = {role: overlap(tops[role], tops["source"]) for role in target}
+        answers = {role: self._answers(role, batch, labels, explanations[role].logits, masks) for role in target}
+        maps = {role: explanation.maps.cpu() for role, explanation in explanations.items()}
+        return [
+            Seen(
+                composite=composite,
+                label=int(labels[row]),
+                maps={role: of_role[row] for role, of_role in maps.items()},
+                dead={role: bool(found.dead[row]) for role, found in tops.items()},
+                distraction={r: float(o.values[row]) if o.defined[row] else None for r, o in overlaps.items()},
+                answers={role: of_role[row] for role, of_role in answers.items()},
+                scene=Scene(batch.pixels[row].clone(), top[row].clone(), masks["random"][row].clone()),
+            )
+            for row, composite in enumerate(batch.composites)
+        ]
+
+    def null(self, seen: Sequence[Seen]) -> list[float | None]:
+        """Overlap of the finetuned network's map of each composite with the source's map of the next one.
+
+        Over the background the two have in common; the partner of the last composite is the first.
+
+        Args:
+            seen: Composites of one class.
+
+        Returns:
+            For each a number in [0, 1], or None where a map is dead there or there is no other composite.
+        """
+        if len(seen) < 2:
+            return [None] * len(seen)
+        partners = [*seen[1:], seen[0]]
+        region = background([one.composite for one in seen], self.side, self._options.margin)
+        common = region & region.roll(-1, dims=0)
+        # Two large overlays may leave nothing between them; such a pair has no null.
+        shared = common.flatten(1).any(dim=1)
+        nulls: list[float | None] = []
+        for rows in torch.split(torch.arange(len(seen)), self._execution.batch_size):
+            between = common[rows] | ~shared[rows, None, None]
+            tops = []
+            for role, side in (("finetuned", seen), ("source", partners)):
+                maps = torch.stack([side[row].maps[role] for row in rows.tolist()]).to(self._execution.device)
+                tops.append(self._top(maps, None, between))
+            found = overlap(*tops)
+            defined = found.defined.cpu() & shared[rows]
+            nulls += [float(value) if good else None for value, good in zip(found.values, defined, strict=True)]
+        return nulls
+
+    def predict(self, role: str, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Give class ``(N,)`` int64 and its probability ``(N,)`` float32 of pictures ``(N, 3, S, S)`` uint8."""
+        network = self._networks[role]
+        with self._execution.inference(), asked(role, network, LABEL):
+            best = self._execution.probabilities(network.module, self._inputs(role, pixels)).max(dim=1)
+        return best.indices.cpu(), best.values.cpu()
+
+    def filled(self, pixels: Tensor, mask: Tensor) -> Tensor:
+        """Fill masked pixels with the mean colour of the finetuned network's preprocessing.
+
+        Args:
+            pixels: ``(N, 3, S, S)`` uint8.
+            mask: ``(N, S, S)`` bool.
+        """
+        return torch.where(mask[:, None], self._fill, pixels)
+
+    def _inputs(self, role: str, pixels: Tensor) -> Tensor:
+        side = self._networks[role].preprocessing.crop
+        if side != self.side:
+            pixels = transforms.resize(pixels, [side, side], antialias=True)
+        inputs: Tensor = self._normalizers[role](pixels)
+        return inputs
+
+    def _explain(self, role: str, pixels: Tensor, classes: Tensor) -> Explanation:
+        wanted = classes.to(self._execution.device) if role == "source" else None
+        with self._execution.attribution(), asked(role, self._networks[role], LABEL):
+            explanation = self._attributors[role](self._inputs(role, pixels), wanted)
+        refuse_nan(explanation.logits, role, LABEL)
+        refuse_nan(explanation.maps.flatten(1), role, LABEL)
+        return explanation
+
+    def _top(self, maps: Tensor, dead: Tensor | None, region: Tensor) -> TopPixels:
+        size = (self.side, self.side)
+        with torch.no_grad():
+            found = top_pixels(upsampled(maps, size), region.to(maps.device), self._options.percentile)
+        if dead is None:
+            return found
+        return TopPixels(found.mask & ~dead[:, None, None], found.dead | dead)
+
+    def _answers(
+        self, role: str, batch: CompositeBatch, labels: Tensor, logits: Tensor, masks: Mapping[str, Tensor]
+    ) -> list[Answer]:
+        """What a network predicts on composite and grey, and, where it is wrong, with pixels filled."""
+        best = logits.softmax(dim=1).max(dim=1)
+        predicted = best.indices.cpu()
+        on_grey = self.predict(role, batch.on_grey)[0].tolist()
+        again = (labels >= 0) & (predicted != labels) & masks["occluded"].flatten(1).any(dim=1)
+        changed: dict[str, dict[int, int]] = {}
+        for name, mask in masks.items():
+            rows = again.nonzero()[:, 0]
+            answers = self.predict(role, self.filled(batch.pixels[rows], mask[rows]))[0] if len(rows) else rows
+            changed[name] = dict(zip(rows.tolist(), answers.tolist(), strict=True))
+        return [
+            Answer(
+                predicted=int(predicted[row]),
+                probability=float(best.values[row]),
+                on_grey=on_grey[row],
+                occluded=changed["occluded"].get(row),
+                random=changed["random"].get(row),
+            )
+            for row in range(len(predicted))
+        ]
+
+    def _random_masks(self, composites: Sequence[Composite], top: Tensor, region: Tensor) -> Tensor:
+        """A mask of equal area for each composite, from random numbers of its own."""
+        masks = torch.zeros_like(top)
+        counts = top.flatten(1).sum(dim=1)
+        for row, composite in enumerate(composites):
+            if counts[row] == 0:
+                continue
+            words = np.random.SeedSequence([self._seed, composite.class_index, composite.number]).generate_state(2)
+            generator = torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+            masks[row] = random_top_pixels(counts[row : row + 1], region[row : row + 1], RANDOM_GRID, generator)[0]
+        return masks
+
+
+def _refuse_no_background(preprocessing: Preprocessing, options: DistractionOptions) -> None:
+    """Wherever the overlay lies, something besides it must be left to compare."""
+    overlay = overlay_preprocessing(preprocessing, options.overlay_scale).crop
+    if overlay + 2 * round(options.margin * preprocessing.crop) >= preprocessing.crop:
+        raise UsageError(
+            f"an overlay of {options.overlay_scale:g} with a margin of {options.margin:g} on each side may cover a "
+            f"picture of {preprocessing.crop} pixels: make --overlay-scale or --margin smaller"
+        )
+
+
+RANDOM_GRID = (7, 7)
+"""Random masks are as coarse as attribution maps of most networks at 224 pixels (our choice)."""
+
+
+def background(composites: Sequence[Composite], side: int, margin: float) -> Tensor:
+    """Pixels that are neither overlay nor within a margin of it.
+
+    Args:
+        composites: N of them.
+        side: Pixels of a picture's side.
+        margin: Width of the frame around the overlay that does not count, as a share of the side.
+
+    Returns:
+        ``(N, side, side)`` bool, at least one pixel of each True.
+    """
+    frame = round(margin * side)
+    boxes = torch.tensor(
+        [(c.x - frame, c.x + c.width + frame, c.y - frame, c.y + c.height + frame) for c in composites]
+    )
+    place = torch.arange(side)
+    inside_x = (place >= boxes[:, 0:1]) & (place < boxes[:, 1:2])
+    inside_y = (place >= boxes[:, 2:3]) & (place < boxes[:, 3:4])
+    return ~(inside_y[:, :, None] & inside_x[:, None, :])

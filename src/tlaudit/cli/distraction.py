@@ -1,0 +1,40 @@
+"""`tlaudit distraction`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tlaudit.cli.options import DATA, DISTRACTION, EXECUTION, LINGERING, MODELS, PREPROCESS, Output, configured
+from tlaudit.cli.output import deliver, plan
+from tlaudit.cli.subject import load_subject
+
+if TYPE_CHECKING:
+    from tlaudit.config import Settings
+
+
+@configured(MODELS, DATA, DISTRACTION, LINGERING, PREPROCESS, EXECUTION)
+def distraction(settings: Settings, output: Output) -> None:
+    """Paste target images on pictures of classes that linger, and see what the network looks at.
+
+    Needs what `tlaudit lingering` needs, and runs it first unless --lingering names its result. With --baseline the
+    from-scratch network goes through the same: what distracts it too is no memory.
+    """
+    places = plan(output)
+    from tlaudit.data.composite_files import refuse_folder
+    from tlaudit.data.rows import refuse_rows
+
+    options = settings.distraction
+    if options.save_composites is not None:
+        refuse_folder(options.save_composites)
+    if options.save_rows is not None:
+        refuse_rows(options.save_rows)
+    subject = load_subject(settings, quiet=output.quiet)
+    from tlaudit.checks import prepared, run_check
+    from tlaudit.checks.earlier import read_lingering
+
+    if options.lingering is not None:
+        known = read_lingering(options.lingering, subject, settings.lingering)
+        subject = replace(subject, earlier={"lingering": known})
+    subject = prepared("distraction", subject, settings)
+    deliver(run_check("distraction", subject, settings), output, places, beside=tuple(subject.earlier.values()))

@@ -1,0 +1,158 @@
+"""`tlaudit screen`."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import inspect
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from tlaudit.cli.options import (
+    DATA,
+    EXECUTION,
+    MODELS,
+    OUTPUT_PANEL,
+    PREPROCESS,
+    SCREEN,
+    Output,
+    configured,
+)
+from tlaudit.cli.output import ProgressBar, deliver, plan
+from tlaudit.cli.subject import load_networks
+from tlaudit.errors import DataError, UsageError
+from tlaudit.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import TextIO
+
+    from tlaudit.config import ScreenOptions, Settings
+    from tlaudit.records import Cell
+
+    Rows = Iterable[Mapping[str, Cell]]
+
+FLAGGED = 1
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_OWN = (
+    inspect.Parameter(
+        "images",
+        _KEYWORD,
+        annotation=Annotated[list[Path], typer.Argument(help="Images, and folders with images anywhere below them.")],
+    ),
+    inspect.Parameter(
+        "formats",
+        _KEYWORD,
+        default=None,
+        annotation=Annotated[
+            list[str] | None,
+            typer.Option("--format", "-f", help="jsonl (default) or csv.", rich_help_panel=OUTPUT_PANEL),
+        ],
+    ),
+)
+
+
+class RowFormat(NamedTuple):
+    """A way to write rows: `header` once, then `rows` again and again."""
+
+    header: Callable[[TextIO, tuple[str, ...]], None]
+    rows: Callable[[TextIO, Rows], None]
+
+
+def _no_header(_file: TextIO, _columns: tuple[str, ...]) -> None:
+    """JSONL says the names in each line."""
+
+
+def _csv_header(file: TextIO, columns: tuple[str, ...]) -> None:
+    csv.writer(file, lineterminator="\n").writerow(columns)
+
+
+def _json_rows(file: TextIO, rows: Rows) -> None:
+    file.writelines(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _csv_rows(file: TextIO, rows: Rows) -> None:
+    csv.writer(file, lineterminator="\n").writerows(row.values() for row in rows)
+
+
+ROW_FORMATS = {"jsonl": RowFormat(_no_header, _json_rows), "csv": RowFormat(_csv_header, _csv_rows)}
+
+
+@configured(MODELS, DATA, SCREEN, PREPROCESS, EXECUTION, own=_OWN)
+def screen(settings: Settings, output: Output, images: list[Path]) -> None:
+    """Flag images that remind the finetuned network of a lingering class.
+
+    One row an image, as JSONL or CSV: flagged, score, the class it reminds of, prediction. Needs --source, --finetuned
+    and --lingering. The threshold is p_lo, --threshold, or set by --calibrate DIR --alpha A; --val-data adds the
+    false-positive rate, --source-data and --target-data the true-positive rate on composites. --limit does not apply to
+    the images named, and --baseline is only compared with the one the lingering classes were found with.
+    """
+    options = settings.screen
+    form, places = _plan(output, options)
+    pair = load_networks(settings, {"--lingering": options.lingering})
+    from tlaudit.data.inputs import gather
+    from tlaudit.documents import read_result
+    from tlaudit.screen import ROW_COLUMNS, Screening
+
+    assert options.lingering is not None  # load_networks has refused to go on without it
+    inputs, known = gather(images), read_result(options.lingering, "lingering")
+    # Rows and a moving bar do not share a terminal.
+    progress = ProgressBar(quiet=output.quiet or (output.path is None and sys.stdout.isatty()))
+    screening = Screening(pair, known, settings, progress)
+    with _opened(output.path) as file:
+        form.header(file, ROW_COLUMNS)
+        for batch in screening.rows(inputs):
+            form.rows(file, batch)
+            file.flush()
+    result = screening.result()
+    deliver(result, output, places)
+    if options.fail_on_flag and result["screen.flagged"].value:
+        raise typer.Exit(FLAGGED)
+
+
+def _plan(output: Output, options: ScreenOptions) -> tuple[RowFormat, dict[str, Path | None]]:
+    """Say how rows are written and where the summary goes; what cannot be written is refused before the work."""
+    plan(replace(output, formats=("csv",)))  # is there a place for rows, and another one for the report?
+    if options.summary is None:
+        return ROW_FORMATS[_format(output)], {}
+    if output.path is not None and output.path.resolve() == options.summary.resolve():
+        raise UsageError(f"{output.path}: both --output and --summary would be written to it")
+    return ROW_FORMATS[_format(output)], plan(replace(output, formats=("json",), path=options.summary))
+
+
+def _format(output: Output) -> str:
+    """The format asked for, or the one the suffix says."""
+    known = ", ".join(ROW_FORMATS)
+    if len(output.formats) > 1:
+        raise UsageError(f"rows are written in one format, got {', '.join(output.formats)}")
+    if output.formats:
+        if output.formats[0] not in ROW_FORMATS:
+            raise UsageError(f"unknown format {output.formats[0]!r}; known are {known}")
+        return output.formats[0]
+    if output.path is None:
+        return "jsonl"
+    suffix = output.path.suffix.lower().removeprefix(".")
+    if suffix not in ROW_FORMATS:
+        raise UsageError(
+            f"{output.path}: no format ends in {output.path.suffix!r}; known are {known}, or give --format"
+        )
+    return suffix
+
+
+@contextlib.contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO]:
+    """Give stdout, or a file that appears under its name when all rows are in it."""
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        with replacing(path) as temporary, temporary.open("x", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,241 @@
+"""A report in a real browser: nothing in the console, nothing on the network, and every control does what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+from samples import HOSTILE_NAMES, a_distraction
+from tlaudit.reports import as_html
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+CHROMIUM = shutil.which("chromium")
+CLASSES = "#r0-t0"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(as_html.render(a_distraction(), 15), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(request, browser, address):
+    """The opened report; afterwards it must have been silent."""
+    context = browser.new_context(
+        viewport={"width": getattr(request, "param", 1280), "height": 900}, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    noise = []
+    page.on("console", lambda message: noise.append(message.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.on("dialog", lambda dialog: (noise.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda sent: sent.url.startswith((address, "data:")) or noise.append(sent.url))
+    page.goto(address)
+    page.wait_for_selector(".plot .points path")
+    yield page
+    context.close()
+    assert noise == []
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def names(page) -> list[str]:
+    return list(map(flat, page.locator(f"{CLASSES} tbody tr:not([hidden]) th").all_inner_texts()))
+
+
+BOTH = pytest.mark.parametrize("page", [1280, 400], indirect=True)
+
+
+@BOTH
+def test_fits_the_window(page):
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+@BOTH
+def test_draws_every_dot_the_diagonal_and_the_null(page):
+    assert page.locator(".plot .points path").count() == 59
+    assert page.locator(".plot .shapelayer path").count() == 2
+    assert "null 0.307" in page.locator(".plot .annotation").all_text_contents()
+
+
+@BOTH
+def test_hover_names_a_dot_and_a_hostile_name_stays_text(page):
+    known = [flat(row["class_name"]) for row in a_distraction().tables["classes"].rows if row["role"] == "lingering"]
+    right = 0
+    page.locator(".plot").scroll_into_view_if_needed()
+    page.locator(".plot .points path").first.scroll_into_view_if_needed()
+    for number in range(5):
+        box = page.locator(".plot .points path").nth(number).bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.locator(".hoverlayer .hovertext").first.wait_for()
+        page.wait_for_timeout(150)
+        lines = page.locator(".hoverlayer .hovertext").first.locator("tspan.line").all_text_contents()
+        # Where dots overlap, in a small window, a neighbour may be named.
+        assert lines[0] in known
+        assert lines[1] == "lingering"
+        assert re.fullmatch(r"finetuned distraction \(overlap\): 0\.\d+", lines[2])
+        assert re.fullmatch(r"baseline distraction \(overlap\): 0\.\d+", lines[3])
+        right += lines[0] == known[number]
+    assert right >= 3
+    assert page.locator(".hoverlayer a, .hoverlayer img").count() == 0
+
+
+def test_hostile_names_are_text_everywhere(page):
+    page.locator(f"{CLASSES} button.all").click()
+    assert set(map(flat, HOSTILE_NAMES)) <= set(names(page))
+    assert page.locator("h5", has_text="<img src=x onerror=alert(1)>").count() == 1
+    assert page.locator(".findings", has_text="<img src=x onerror=alert(1)>").count() == 1
+    assert "<img src=x onerror=alert(1)>" in page.locator("#r0-command").text_content()
+    assert page.locator("img").count() == 30
+    assert page.evaluate("Array.from(document.images).every((image) => image.naturalWidth > 0)")
+    assert page.title() == "tlaudit distraction: models/<b>x</b>.pth"
+
+
+def test_sorting_by_keyboard(page):
+    head = page.locator(f"{CLASSES} thead th", has_text="finetuned distraction")
+    page.locator(f"{CLASSES} button.all").click()
+    for direction, sign in (("ascending", 1), ("descending", -1)):
+        head.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == direction
+        values = page.locator(f"{CLASSES} tbody td:nth-child(5)").all_inner_texts()
+        assert len(values) == 60
+        assert values[-1] == ""
+        found = [float(text) for text in values[:-1]]
+        assert found == sorted(found, key=lambda value: sign * value)
+
+
+def test_first_rows_are_the_worst_and_the_rest_can_be_shown(page):
+    table = a_distraction().tables["classes"]
+    worst = [table.rows[index]["class_name"] for index in table.worst[:15]]
+    assert names(page) == list(map(flat, worst))
+    button = page.locator(f"{CLASSES} button.all")
+    assert button.inner_text() == "Show all 60 rows"
+    button.click()
+    assert len(names(page)) == 60
+    button.click()
+    assert len(names(page)) == 15
+
+
+def test_filter_searches_all_rows_and_says_how_many(page):
+    page.locator(f"{CLASSES} input").fill("CLASS 5")
+    assert names(page)
+    assert all(name.startswith("class 5") for name in names(page))
+    count = page.locator(f"{CLASSES} output")
+    assert count.inner_text() == "10 of 10 matching of 60 rows shown"
+    assert count.get_attribute("aria-live") == "polite"
+    page.locator(f"{CLASSES} input").fill("no such class")
+    assert count.inner_text() == "0 of 0 matching of 60 rows shown"
+
+
+def test_columns_unfold(page):
+    head = page.locator(f"{CLASSES} thead th", has_text="null")
+    assert not head.is_visible()
+    button = page.locator(f"{CLASSES} button.columns")
+    button.click()
+    assert head.is_visible()
+    assert button.get_attribute("aria-pressed") == "true"
+
+
+def test_light_and_dark(page):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.locator("#theme").click()
+    dark = page.evaluate(ground)
+    assert light != dark
+    assert page.locator("#theme").inner_text() == "Light"
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+
+
+def test_follows_the_system(page):
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 19, 23)"
+    playwright_api.expect(page.locator("#theme")).to_have_text("Light")
+
+
+def test_command_is_copied_or_selected(page):
+    page.locator("button.copy").click()
+    said = page.locator(".command output")
+    said.filter(has_text=".").wait_for()
+    if said.inner_text() != "Copied.":
+        assert page.evaluate("getSelection().toString()") == a_distraction().run.command
+
+
+def test_keyboard_reaches_the_verdict_first(page):
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    ratios = page.evaluate(CONTRASTS)
+    assert len(ratios) > 50
+    assert [entry for entry in ratios if entry[0] < 4.5] == []
+
+
+def test_prints_unfolded_without_controls_and_as_wide_as_paper(page):
+    page.emulate_media(media="print")
+    page.evaluate(
+        """() => window.addEventListener("beforeprint", () => {
+          window.seen = {
+            open: document.querySelectorAll("details:not([open])").length,
+            width: document.querySelector(".main-svg").getAttribute("width"),
+            button: document.querySelector("button.all").checkVisibility(),
+          };
+        })"""
+    )
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    assert page.evaluate("window.seen") == {"open": 0, "width": "560", "button": False}
+    assert page.locator("details[open]").count() == 0
+
+
+CONTRASTS = """
+() => {
+  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (text) => numbers(text).slice(0, 3)
+    .map((part) => part / 255)
+    .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (numbers(colour).length === 3 || numbers(colour)[3] === 1) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("main *, header *, footer *")) {
+    const own = Array.from(element.childNodes).some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || element.closest("svg, script, .plot") || !element.checkVisibility()) continue;
+    const [high, low] = [light(getComputedStyle(element).color), light(ground(element))].sort((a, b) => b - a);
+    found.push([(high + 0.05) / (low + 0.05), element.tagName + "." + element.className]);
+  }
+  return found;
+}
+"""
