@@ -49,6 +49,7 @@ class Exhibit(Record):
     """Pictures of one case, side by side."""
 
     group: Sentence = Field(description="Exhibits of one group stand together under it.")
+    reading: str = Field(default="", description="How to read the pictures of the group; the same for all of it.")
     title: Sentence
     text: str = ""
     pictures: tuple[Picture, ...]

@@ -8,6 +8,7 @@ from tlaudit.data.images import fingerprint
 from tlaudit.documents import read_result
 from tlaudit.errors import UsageError
 from tlaudit.measure.prevalence import default_v_lo
+from tlaudit.models.recorded import other_networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from tlaudit.checks.base import Subject
     from tlaudit.config import LingeringOptions
-    from tlaudit.models.pair import Pair
     from tlaudit.results import CheckResult, Preprocessing
 
 
@@ -55,17 +55,6 @@ def refuse_other_subject(result: CheckResult, subject: Subject, options: Lingeri
             f"{what} is about something else: {'; '.join(differences)}. Run tlaudit lingering again, or leave "
             "--lingering out"
         )
-
-
-def other_networks(result: CheckResult, pair: Pair) -> Iterator[str]:
-    """Name the networks of a result that are not those of a pair, by the hashes of their files."""
-    for role, model in (("source", pair.source), ("finetuned", pair.finetuned), ("baseline", pair.baseline)):
-        theirs = result.provenance.models.get(role)
-        if model is None or (theirs is None and role == "baseline"):
-            continue
-        if theirs is None or theirs.sha256 is None or theirs.sha256 != model.record.sha256:
-            then, now = (r.sha256[:12] if r and r.sha256 else "no hash" for r in (theirs, model.record))
-            yield f"another {role} checkpoint (then {then}, now {now})"
 
 
 def _other_inputs(result: CheckResult, subject: Subject) -> Iterator[str]:

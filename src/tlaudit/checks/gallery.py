@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 LONGEST_SIDE = 192
 """Pixels of a picture in a report."""
 QUALITY = 80
+READING = (
+    "Maps are bright where a network looks; the white frame is the overlay. Occluded: the pixels the source network looks "
+    "at most, outside the frame, are filled with one colour; the random mask fills as many elsewhere."
+)
 _COLD, _WARM, _HOT = "#00204c", "#d95f0e", "#fff35b"
 _STRENGTH = 0.6
 _ROLES = {"source": "source map", "finetuned": "finetuned map", "baseline": "baseline map"}
@@ -47,6 +51,7 @@ def exhibit(
     told = {role: _told(seen.distraction[role]) for role in seen.answers}
     return Exhibit(
         group=group,
+        reading=READING,
         title=f"{background}, with {overlay} on it",
         text=f"Distraction of the finetuned network {told['finetuned']}"
         + (f", of the baseline {told['baseline']}." if "baseline" in told else "."),

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from tlaudit.documents import source_classes
 from tlaudit.errors import UsageError
 from tlaudit.models.preprocess import resolve_preprocessing
+from tlaudit.models.recorded import other_networks
 from tlaudit.models.runtime import class_scores, shared_copy
 from tlaudit.models.wording import listed
 from tlaudit.results import CheckResult
@@ -47,8 +48,10 @@ class Screened(NamedTuple):
     flagged: Tensor
 
 
-# torch.export.save asks for this, and torch has no public name for it.
-pytree._register_namedtuple(Screened, serialized_type_name=f"{__name__}.Screened")  # noqa: SLF001
+# torch.export.save asks for this, and torch has no public name for it; without it everything else still works.
+_register = getattr(pytree, "_register_namedtuple", None)
+if _register is not None:
+    _register(Screened, serialized_type_name=f"{__name__}.Screened")
 
 
 class InferenceDetector(nn.Module):
@@ -74,7 +77,8 @@ class InferenceDetector(nn.Module):
 
             import torch
             from tlaudit import InferenceDetector, load_pair
-            from tlaudit.models.preprocess import Normalizer, resolve_preprocessing
+            from tlaudit.models.recorded import other_networks
+    from tlaudit.models.preprocess import Normalizer, resolve_preprocessing
 
             pair = load_pair("imagenet.pth", "cats-vs-dogs.pth")
             detector = InferenceDetector(pair, [504, 967], threshold=0.05)
@@ -214,7 +218,11 @@ def _disagreement(joined: nn.Module, pixels: Tensor, expected: Tensor) -> str | 
 def _classes(pair: Pair, lingering: CheckResult | Sequence[int]) -> list[int]:
     """Give the lingering classes, each once, in rising order."""
     if isinstance(lingering, CheckResult):
-        _refuse_other_networks(pair, lingering)
+        differences = list(other_networks(lingering, pair))
+        if differences:
+            raise UsageError(
+                f"the result of lingering is about {'; '.join(differences)}: run tlaudit lingering on this pair"
+            )
         chosen = [one.index for one in source_classes(lingering) if one.status == "lingering"]
         if not chosen:
             raise UsageError("no class lingers in this result: there is nothing to screen for")
@@ -226,16 +234,6 @@ def _classes(pair: Pair, lingering: CheckResult | Sequence[int]) -> list[int]:
     if strangers:
         raise UsageError(f"expected source classes from 0 to {pair.source.num_classes - 1}, got {listed(strangers)}")
     return sorted(set(chosen))
-
-
-def _refuse_other_networks(pair: Pair, result: CheckResult) -> None:
-    for role, model in (("source", pair.source), ("finetuned", pair.finetuned)):
-        then = result.provenance.models.get(role)
-        if then is None or then.sha256 is None or then.sha256 != model.record.sha256:
-            raise UsageError(
-                f"the result of lingering is about another {role} checkpoint than {model.record.spec}: "
-                "run tlaudit lingering on this pair"
-            )
 
 
 def _threshold(lingering: CheckResult | Sequence[int], threshold: float | None) -> float:

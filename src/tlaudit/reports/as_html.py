@@ -127,7 +127,7 @@ def _fitting(exhibits: Sequence[Exhibit], room: int) -> list[Exhibit]:
 
 def _size(exhibit: Exhibit) -> int:
     """Bytes that an exhibit takes, markup counted generously; its group's title may be its own."""
-    texts = [exhibit.group, exhibit.title, exhibit.text]
+    texts = [exhibit.group, exhibit.reading, exhibit.title, exhibit.text]
     texts += [text for picture in exhibit.pictures for text in (picture.label, picture.caption, picture.alt)]
     pictures = sum(_PICTURE_BYTES + len(escape(picture.jpeg)) for picture in exhibit.pictures)
     return 2 * _PICTURE_BYTES + pictures + sum(len(escape(text).encode()) for text in texts)

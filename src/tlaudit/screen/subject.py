@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from tlaudit.checks.base import LabelledImages, Subject, assemble
-from tlaudit.checks.earlier import other_networks
 from tlaudit.checks.target_task import target_classes
 from tlaudit.data.classes import ClassNames
 from tlaudit.data.images import ImageSet
 from tlaudit.documents import source_classes
 from tlaudit.errors import UsageError
 from tlaudit.models.preprocess import resolve_preprocessing
+from tlaudit.models.recorded import other_networks
 from tlaudit.models.runtime import Execution, default_workers, resolve_device
 from tlaudit.results import Finding
 
