@@ -21,7 +21,7 @@ from tlaudit.models.attribution import Attributor, attribution_layer, upsampled
 from tlaudit.models.preprocess import Normalizer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -62,12 +62,10 @@ class Scene:
     Attributes:
         pixels: ``(3, S, S)`` uint8.
         top: Top pixels of the source network's map, ``(S, S)`` bool.
-        random: Random mask of equal area, ``(S, S)`` bool.
     """
 
     pixels: Tensor
     top: Tensor
-    random: Tensor
 
 
 @dataclass(frozen=True)
@@ -127,9 +125,11 @@ class Explainer:
         if self._options.layer is not None:
             return self._options.layer
         network = self._networks["source"]
-        blank = torch.zeros(1, 3, self.side, self.side, dtype=torch.uint8)
+        # Noise, because something must happen in the network: on a blank picture many a unit is silent.
+        size = (2, 3, self.side, self.side)
+        noise = torch.randint(0, 256, size, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
         with self._execution.attribution(), asked("source", network, LABEL):
-            return attribution_layer(network.module, source.record.family, source.head, self._inputs("source", blank))
+            return attribution_layer(network.module, source.record.family, source.head, self._inputs("source", noise))
 
     def __call__(self, batch: CompositeBatch, labels: Tensor) -> list[Seen]:
         """Ask all networks about a batch.
@@ -143,20 +143,20 @@ class Explainer:
         explanations = {role: self._explain(role, batch.pixels, classes) for role in self._networks}
         tops = {role: self._top(e.maps, e.dead, region) for role, e in explanations.items()}
         top = tops["source"].mask.cpu()
-        masks = {"occluded": top, "random": self._random_masks(batch.composites, top, region)}
         target = [role for role in TARGET_ROLES if role in explanations]
         overlaps = {role: overlap(tops[role], tops["source"]) for role in target}
-        answers = {role: self._answers(role, batch, labels, explanations[role].logits, masks) for role in target}
+        answers = {role: self._answers(role, batch, labels, explanations[role].logits, top) for role in target}
         maps = {role: explanation.maps.cpu() for role, explanation in explanations.items()}
+        dead = {role: found.dead.tolist() for role, found in tops.items()}
         return [
             Seen(
                 composite=composite,
                 label=int(labels[row]),
                 maps={role: of_role[row] for role, of_role in maps.items()},
-                dead={role: bool(found.dead[row]) for role, found in tops.items()},
+                dead={role: of_role[row] for role, of_role in dead.items()},
                 distraction={r: float(o.values[row]) if o.defined[row] else None for r, o in overlaps.items()},
                 answers={role: of_role[row] for role, of_role in answers.items()},
-                scene=Scene(batch.pixels[row].clone(), top[row].clone(), masks["random"][row].clone()),
+                scene=Scene(batch.pixels[row].clone(), top[row].clone()),
             )
             for row, composite in enumerate(batch.composites)
         ]
@@ -230,41 +230,39 @@ class Explainer:
             return found
         return TopPixels(found.mask & ~dead[:, None, None], found.dead | dead)
 
-    def _answers(
-        self, role: str, batch: CompositeBatch, labels: Tensor, logits: Tensor, masks: Mapping[str, Tensor]
-    ) -> list[Answer]:
+    def _answers(self, role: str, batch: CompositeBatch, labels: Tensor, logits: Tensor, top: Tensor) -> list[Answer]:
         """What a network predicts on composite and grey, and, where it is wrong, with pixels filled."""
         best = logits.softmax(dim=1).max(dim=1)
-        predicted = best.indices.cpu()
+        predicted, probabilities = best.indices.cpu(), best.values.tolist()
         on_grey = self.predict(role, batch.on_grey)[0].tolist()
-        again = (labels >= 0) & (predicted != labels) & masks["occluded"].flatten(1).any(dim=1)
-        changed: dict[str, dict[int, int]] = {}
-        for name, mask in masks.items():
-            rows = again.nonzero()[:, 0]
-            answers = self.predict(role, self.filled(batch.pixels[rows], mask[rows]))[0] if len(rows) else rows
-            changed[name] = dict(zip(rows.tolist(), answers.tolist(), strict=True))
+        wrong = (labels >= 0) & (predicted != labels) & top.flatten(1).any(dim=1)
+        again = wrong.nonzero()[:, 0].tolist()
+        occluded: dict[int, int] = {}
+        random: dict[int, int] = {}
+        if again:
+            at_random = torch.stack([self.random_mask(batch.composites[row], top[row]) for row in again])
+            for answers, mask in ((occluded, top[again]), (random, at_random)):
+                found = self.predict(role, self.filled(batch.pixels[again], mask))[0].tolist()
+                answers.update(zip(again, found, strict=True))
         return [
-            Answer(
-                predicted=int(predicted[row]),
-                probability=float(best.values[row]),
-                on_grey=on_grey[row],
-                occluded=changed["occluded"].get(row),
-                random=changed["random"].get(row),
-            )
-            for row in range(len(predicted))
+            Answer(int(of_row), probabilities[row], on_grey[row], occluded.get(row), random.get(row))
+            for row, of_row in enumerate(predicted)
         ]
 
-    def _random_masks(self, composites: Sequence[Composite], top: Tensor, region: Tensor) -> Tensor:
-        """A mask of equal area for each composite, from random numbers of its own."""
-        masks = torch.zeros_like(top)
-        counts = top.flatten(1).sum(dim=1)
-        for row, composite in enumerate(composites):
-            if counts[row] == 0:
-                continue
-            words = np.random.SeedSequence([self._seed, composite.class_index, composite.number]).generate_state(2)
-            generator = torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
-            masks[row] = random_top_pixels(counts[row : row + 1], region[row : row + 1], RANDOM_GRID, generator)[0]
-        return masks
+    def random_mask(self, composite: Composite, top: Tensor) -> Tensor:
+        """Give as many pixels of the background as a mask has, from random numbers of the composite's own.
+
+        Args:
+            composite: Whose background.
+            top: ``(S, S)`` bool.
+
+        Returns:
+            ``(S, S)`` bool.
+        """
+        words = np.random.SeedSequence([self._seed, composite.class_index, composite.number]).generate_state(2)
+        generator = torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+        region = background([composite], self.side, self._options.margin)
+        return random_top_pixels(top.sum()[None], region, RANDOM_GRID, generator)[0]
 
 
 def _refuse_no_background(preprocessing: Preprocessing, options: DistractionOptions) -> None:

@@ -25,8 +25,8 @@ LONGEST_SIDE = 192
 """Pixels of a picture in a report."""
 QUALITY = 80
 READING = (
-    "Maps are bright where a network looks; the white frame is the overlay. Occluded: the pixels the source network looks "
-    "at most, outside the frame, are filled with one colour; the random mask fills as many elsewhere."
+    "Maps are bright where a network looks; the white frame is the overlay. Occluded: the pixels outside it that "
+    "the source network looks at most are filled with one colour. The random mask fills as many others."
 )
 _COLD, _WARM, _HOT = "#00204c", "#d95f0e", "#fff35b"
 _STRENGTH = 0.6
@@ -83,7 +83,7 @@ def _pictures(
             alt=f"Where the {role} network looks for {what}, bright on the composite.",
             jpeg=_jpeg(_heated(seen.composite, scene.pixels, heat)),
         )
-    masks = {"occluded": scene.top, "random mask": scene.random}
+    masks = {"occluded": scene.top, "random mask": explainer.random_mask(seen.composite, scene.top)}
     for label, mask in masks.items():
         pixels = explainer.filled(scene.pixels[None], mask[None])
         predicted, probability = (answer.item() for answer in explainer.predict("finetuned", pixels))
