@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 
+from tlaudit.checks.base import silent
 from tlaudit.data.composite_files import COLUMNS, CompositeFolder, CompositeRow, refuse_folder
 from tlaudit.data.composites import (
     GREY,
@@ -35,10 +36,6 @@ SIDE, OVERLAY = 32, 13
 SCALE = 0.4
 ANT, BEE, CAT = 4, 7, 2
 """Class indices of the folders, in another order than theirs."""
-
-
-def silent(items: Any, *, total: int, label: str) -> Any:
-    return items
 
 
 def source_of(root: Path) -> tuple[ImageSet, torch.Tensor]:
