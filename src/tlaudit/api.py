@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlaudit.checks import run_check
 from tlaudit.checks.base import assemble
 from tlaudit.checks.earlier import refuse_other_subject
 from tlaudit.config import settle
+from tlaudit.documents import read_result
+from tlaudit.results import CheckResult
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tlaudit.models.pair import Pair
-    from tlaudit.results import CheckResult
 
 
 def lingering(
@@ -64,7 +64,7 @@ def distraction(
     source_data: str | Path,
     target_data: str | Path,
     *,
-    lingering: CheckResult,
+    lingering: CheckResult | str | Path,
     class_map: str | Path | None = None,
     preprocess: dict[str, Any] | None = None,
     execution: dict[str, Any] | None = None,
@@ -80,7 +80,7 @@ def distraction(
         pair: Networks from `load_pair`, with a baseline if there is one.
         source_data: Folder with one subfolder of images for each source class looked at.
         target_data: Folder of the images the network was finetuned on, in class folders if accuracies are wanted.
-        lingering: What `lingering` found about the same networks and images.
+        lingering: What `lingering` found about the same networks and images, or the JSON file that holds it.
         class_map: JSON or CSV file, source folder to class index or name.
         preprocess: Overrides as in ``[preprocess]`` of tlaudit.toml.
         execution: Device, precision, batch size, workers, seed as in ``[execution]``.
@@ -99,7 +99,8 @@ def distraction(
     images = {"source": source_data, "target": target_data, "class_map": class_map}
     sections = {"data": {**images, "strict": strict, "limit": limit}, "distraction": options}
     sections |= {"preprocess": preprocess or {}, "execution": execution or {}}
-    return _run("distraction", pair, sections, {"lingering": lingering})
+    known = lingering if isinstance(lingering, CheckResult) else read_result(Path(lingering), "lingering")
+    return _run("distraction", pair, sections, {"lingering": known})
 
 
 def _run(check: str, pair: Pair, sections: dict[str, dict[str, Any]], earlier: dict[str, CheckResult]) -> CheckResult:

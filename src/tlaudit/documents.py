@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from tlaudit.errors import UsageError
-from tlaudit.records import SCHEMA_VERSION
+from tlaudit.records import SCHEMA_VERSION, Record
 from tlaudit.results import CheckResult
 
 if TYPE_CHECKING:
@@ -50,38 +49,48 @@ def read_result(path: Path, check: str | None = None) -> CheckResult:
     return result
 
 
-@dataclass(frozen=True)
-class SourceClass:
+class SourceClass(Record):
     """What `tlaudit lingering` found about a source class.
 
     Attributes:
         index: Output of the source network.
         name: Of the class.
-        status: ``lingering``, ``forgotten``, ``untested`` or ``in target data``.
+        status: Whether it lingers, and why not if it does not.
         images: Source images of it.
         prevalence: Target images that show it.
         hybrid_probability: Mean probability through finetuned backbone and source head; None without images.
     """
 
-    index: int
-    name: str
-    status: str
-    images: int
-    prevalence: int
-    hybrid_probability: float | None
+    model_config = ConfigDict(strict=True)
+
+    index: int = Field(ge=0, alias="class_index")
+    name: str = Field(alias="class_name")
+    status: Literal["lingering", "forgotten", "untested", "in target data"]
+    images: int = Field(ge=0, alias="n")
+    prevalence: int = Field(ge=0)
+    hybrid_probability: float | None = Field(ge=0, le=1)
 
 
 def source_classes(lingering: CheckResult) -> list[SourceClass]:
     """List the source classes of a result of `tlaudit lingering`, in index order.
 
     Raises:
-        UsageError: If the result lacks what it should hold.
+        UsageError: If the result lacks what it should hold, or holds what cannot be: it was changed, or damaged.
     """
-    columns = ("class_index", "class_name", "status", "n", "prevalence", "hybrid_probability")
-    table = lingering.tables.get("classes")
-    if table is None or not set(columns) <= {column.name for column in table.columns}:
-        raise UsageError(f"a result of tlaudit lingering has a table 'classes' with {', '.join(columns)}; this has not")
-    return [SourceClass(*(row[name] for name in columns)) for row in table.rows]  # type: ignore[arg-type]
+    names = [field.alias or name for name, field in SourceClass.model_fields.items()]
+    rows = lingering.tables["classes"].rows if "classes" in lingering.tables else ()
+    try:
+        classes = [SourceClass.model_validate({name: row[name] for name in names}) for row in rows]
+    except (KeyError, ValidationError) as error:
+        reason = _first(error) if isinstance(error, ValidationError) else f"there is no column {error}"
+        raise UsageError(f"the result of tlaudit lingering does not hold together: table classes: {reason}") from None
+    total = lingering.provenance.models["source"].num_classes if "source" in lingering.provenance.models else 0
+    if [one.index for one in classes] != list(range(total)) or not classes:
+        raise UsageError(
+            f"the result of tlaudit lingering does not hold together: expected a row for each of {total} source "
+            f"classes in index order, got {len(classes)}"
+        )
+    return classes
 
 
 def _version(text: str) -> str:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 SCHEMA_VERSION = "1.1"
 
 Direction = Literal["lower", "higher", "neither"]
 Severity = Literal["info", "warning", "error"]
-Cell = bool | int | float | str | None
-Sentence = Annotated[str, StringConstraints(min_length=1)]
+
+
+def writable(text: str) -> str:
+    """Escape what no file can hold as UTF-8: bytes of a path that are no text reach Python as lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+Text = Annotated[str, AfterValidator(writable)]
+Cell = bool | int | float | Text | None
+Sentence = Annotated[str, StringConstraints(min_length=1), AfterValidator(writable)]
 
 
 class Record(BaseModel):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from tlaudit.exhibits import Exhibit, Scatter
-from tlaudit.records import Cell, Direction, Document, Record, Sentence, Severity
+from tlaudit.records import Cell, Direction, Document, Record, Sentence, Severity, Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ class KeyMatch(Record):
 class ModelRecord(Record):
     """What a network is and where it came from."""
 
-    spec: str
+    spec: Text
     format: str
     sha256: str | None = Field(description="Of the file; of the weights where a library loaded them.")
     architecture: str
@@ -176,6 +176,7 @@ class DataRecord(Record):
     folders: int = Field(ge=0)
     available: int = Field(ge=0, description="Image files found before any limit.")
     other_files: int = Field(ge=0, description="Files that no image extension names.")
+    labels: str | None = Field(default=None, description="SHA-256 over each image's name and class, where it has one.")
     skipped: tuple[SkippedImage, ...] = ()
 
 
@@ -197,7 +198,7 @@ class Run(Record):
 
     started_at: str
     seconds: float
-    command: str
+    command: Text
     batch_size: int
     workers: int
 

@@ -23,6 +23,7 @@ from tlaudit.checks.earlier import read_lingering
 from tlaudit.config import DataOptions, ExecutionOptions, LingeringOptions, PreprocessTable
 from tlaudit.data.composites import CompositeStream
 from tlaudit.errors import DataError, UsageError
+from tlaudit.models.attribution import Attributor
 
 EXECUTION = {"device": "cpu", "workers": 0, "batch_size": 7}
 
@@ -64,7 +65,7 @@ def test_a_network_that_reads_only_the_background_scores_one_and_one_that_reads_
     assert result["distraction.baseline_mean"].value < 0.02
     assert result["distraction.excess_over_baseline"].interval.low > 0.9
     assert result["distraction.share_above_baseline"].value == 1
-    assert result["distraction.wilcoxon_p"].value == pytest.approx(2 / 2 ** len(KNOWN))
+    assert result["distraction.baseline_wilcoxon_p"].value == pytest.approx(2 / 2 ** len(KNOWN))
     assert result.verdict == "concern"
     swapped = audit(world, "overlay", "background")
     assert abs(swapped["distraction.mean"].value - swapped["distraction.null_mean"].value) < 0.1
@@ -159,10 +160,7 @@ def test_batches_workers_and_the_choice_of_classes_do_not_matter(world, result):
     some = audit(world, max_classes=2, common_classes=1).tables["classes"].rows
     everything = {row["class_index"]: row for row in result.tables["classes"].rows}
     assert len(some) == 3
-    for row in some:
-        interval = {"finetuned_low", "finetuned_high"}
-        same = everything[row["class_index"]]
-        assert {k: v for k, v in row.items() if k not in interval} == {k: same[k] for k in row if k not in interval}
+    assert all(row == everything[row["class_index"]] for row in some)
 
 
 def test_seed_changes_the_composites(world, result):
@@ -209,7 +207,13 @@ def test_leaves_everything_as_it_was(world, monkeypatch, fails):
 
 def test_says_what_was_not_measured_without_a_baseline(world):
     result = audit(world, baseline=None)
-    for name in ("baseline_mean", "excess_over_baseline", "wilcoxon_p", "baseline_flip_rate", "common_baseline_mean"):
+    for name in (
+        "baseline_mean",
+        "excess_over_baseline",
+        "baseline_wilcoxon_p",
+        "baseline_flip_rate",
+        "common_baseline_mean",
+    ):
         assert "--baseline" in result[f"distraction.{name}"].absent
     assert result["distraction.mean"].value == pytest.approx(1, abs=1e-9)
     assert result.verdict == "concern"
@@ -237,6 +241,82 @@ def test_a_single_target_image_is_enough(world, tmp_path):
     shutil.copy(world / "target" / "colour0" / "0.png", tmp_path / "target" / "colour0")
     result = audit(world, target=tmp_path / "target")
     assert result["distraction.mean"].value == pytest.approx(1, abs=1e-9)
+
+
+def test_few_overlays_decide_nothing(world, result):
+    assert not any(finding.code == "distraction.few_overlays" for finding in result.findings)
+    few = audit(world, overlays=3)
+    assert few["distraction.excess_over_baseline"].interval.low > 0.9
+    assert few.verdict == "open"
+    finding = next(finding for finding in few.findings if finding.code == "distraction.few_overlays")
+    assert "show 3 target images between them" in finding.message
+
+
+def test_the_null_compares_with_another_picture_where_there_is_one(world, tmp_path):
+    """Six composites of five images: the sixth shows the first one's image, and both have to look further."""
+    audit(world, per_class=6, save_rows=tmp_path / "rows.csv")
+    rows = pd.read_csv(tmp_path / "rows.csv").set_index("id")
+    for composite, row in rows.dropna(subset=["null_partner"]).iterrows():
+        partner = rows.loc[row["null_partner"]]
+        assert partner["class_index"] == row["class_index"]
+        assert partner["source_image"] != row["source_image"], composite
+    assert rows["null_partner"].notna().all()
+
+
+def test_a_concern_needs_the_test_beside_the_interval(result):
+    """With six classes the smallest p there is lies above 0.01, whatever the intervals say."""
+    assert result["distraction.baseline_wilcoxon_p"].value > 0.01
+    assert result["distraction.null_wilcoxon_p"].value <= 0.05
+
+
+def test_a_strict_confidence_leaves_it_open(world):
+    assert audit(world, confidence=0.99).verdict == "open"
+
+
+def test_gradients_that_are_no_numbers_are_told(world, monkeypatch):
+    def broken(self, pixels, classes=None, original=Attributor.__call__):
+        found = original(self, pixels, classes)
+        return found._replace(maps=found.maps * float("nan"))
+
+    known = audit_lingering(world)
+    monkeypatch.setattr(Attributor, "__call__", broken)
+    with pytest.raises(DataError, match="gradients of the source network are no numbers for 2 images"):
+        audit(world, lingering=known)
+
+
+def test_takes_the_file_of_an_earlier_result_too(world, tmp_path, result):
+    path = tmp_path / "lingering.json"
+    path.write_text(audit_lingering(world).to_json())
+    assert numbers(audit(world, lingering=str(path))) == numbers(result)
+    with pytest.raises(UsageError, match="cannot be read"):
+        audit(world, lingering=tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_index": 99}, "a row for each of 8 source classes"),
+        ({"class_index": -1}, "class_index"),
+        ({"class_index": "7"}, "class_index"),
+        ({"status": "foo"}, "status"),
+        ({"n": -1}, "greater than or equal to 0"),
+        ({"n": 4}, "other numbers of source images"),
+        ({"hybrid_probability": "high"}, "hybrid_probability"),
+        ({"hybrid_probability": 2.0}, "hybrid_probability"),
+    ],
+)
+def test_a_result_changed_by_hand_is_refused(world, changes, message):
+    known = audit_lingering(world).model_dump(mode="json")
+    known["tables"]["classes"]["rows"][2].update(changes)
+    with pytest.raises(UsageError, match=message):
+        audit(world, lingering=CheckResult.model_validate(known))
+
+
+def test_a_result_about_other_classes_of_the_same_images_is_refused(world, tmp_path):
+    swapped = {str(channel): channel for channel in range(8)} | {"0": 1, "1": 0}
+    (tmp_path / "map.json").write_text(json.dumps(swapped))
+    with pytest.raises(UsageError, match="other classes of the same source images"):
+        audit(world, lingering=audit_lingering(world), class_map=tmp_path / "map.json")
 
 
 def test_nothing_lingers_is_a_result(world):
@@ -390,7 +470,7 @@ def test_source_images_that_cannot_be_read_are_left_out_of_the_plan(world, tmp_p
     assert len(rows[rows.class_index == 0]) == 8
     assert 1 not in set(rows.class_index)
     finding = next(f for f in result.findings if f.code == "distraction.null_same_picture")
-    assert "In 1 of 5 classes" in finding.message
+    assert "For 8 of 40 composites" in finding.message
     with pytest.raises(DataError):
         audit(world, source_data=tmp_path / "source", strict=True)
 
@@ -431,12 +511,15 @@ def test_memory_does_not_grow_with_the_number_of_composites(world, monkeypatch):
 
     def count(self, seen):
         alive.append(sum(one.scene is not None for one in seen))
-        return [None] * len(seen)
+        kept.update(role for one in seen for role in one.maps)
+        return []
 
+    kept = set()
     monkeypatch.setattr("tlaudit.checks.explained.Explainer.null", count)
     audit(world, per_class=30)
     assert alive
     assert not any(alive)
+    assert kept == {"source", "finetuned"}, "nothing but what the null needs"
 
 
 def test_composites_do_not_depend_on_the_networks(world):

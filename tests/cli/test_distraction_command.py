@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -82,7 +84,7 @@ def test_files_that_are_asked_for(world, tmp_path):
     [
         (["--report", "missing/report.html"], "does not exist"),
         (["--report", "report.pdf"], "ends in .html"),
-        (["--report", "x.html", "-o", "x.html"], "both --report and --output"),
+        (["--report", "x.html", "-o", "x.html"], "both --output and --report"),
         (["--save-rows", "rows.xls"], ".csv or .parquet"),
         (["--save-rows", "missing/rows.csv"], "does not exist"),
         (["--save-composites", "full"], "notes.txt"),
@@ -104,6 +106,67 @@ def test_refuses_before_the_work(world, tmp_path, more, message):
     assert message in outcome.stderr
     assert outcome.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "notes.txt"]
+
+
+@pytest.mark.parametrize("more", [["--layer", "chanels"], ["--layer", "head"], ["--method", "x"], ["--margin", "0.4"]])
+def test_what_cannot_be_explained_is_known_before_any_image_is_read(world, monkeypatch, more):
+    def never(*_, **__):
+        raise AssertionError("images were read")
+
+    monkeypatch.setattr("tlaudit.checks.lingering.LingeringCheck.run", never)
+    assert run(*flags(world, *more)).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--save-rows", "same.csv", "-o", "same.csv"], "both --output and --save-rows"),
+        (["--save-composites", "c", "--save-rows", "c/rows.csv"], "folder of --save-composites"),
+        (["--save-composites", "c", "--report", "c/r.html"], "folder of --save-composites"),
+        (["--save-composites", "."], "in use"),
+        (["--lingering", "known.json", "-o", "known.json"], "both --lingering and --output"),
+    ],
+)
+def test_nothing_is_written_over_something_else(world, tmp_path, more, message):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "known.json").write_text("{}")
+    outcome = run(*flags(world, *more))
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+    assert (tmp_path / "known.json").read_text() == "{}"
+
+
+def test_a_checkpoint_is_not_written_over(world, tmp_path):
+    checkpoint = tmp_path / "net.pth"
+    checkpoint.write_bytes((world / "background.pth").read_bytes())
+    for command in ("distraction", "lingering"):
+        outcome = run(*flags(world, "--finetuned", checkpoint, "-o", checkpoint, "-f", "json", command=command))
+        assert outcome.exit_code == 2
+        assert "both --finetuned and --output" in outcome.stderr
+    assert checkpoint.read_bytes() == (world / "background.pth").read_bytes()
+
+
+def test_composites_through_a_link(world, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for _ in range(2):
+        assert run(*flags(world, "--save-composites", "link", "-q")).exit_code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "composites.csv").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_names_that_are_no_text(world, tmp_path):
+    """Bytes that are no UTF-8, in a path on the command line."""
+    odd = tmp_path / os.fsdecode(b"d\xff")
+    odd.mkdir()
+    (odd / "net.pth").write_bytes((world / "background.pth").read_bytes())
+    command = [sys.executable, "-m", "tlaudit", *flags(world, "--finetuned", odd / "net.pth", "--report", "r.html")]
+    outcome = subprocess.run([*map(str, command), "-o", "x.json"], capture_output=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    result = CheckResult.model_validate_json((tmp_path / "x.json").read_bytes())
+    assert "udcff" in result.run.command
+    assert "net.pth" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_written_is_known_before_any_image_is_read(world, tmp_path, monkeypatch):

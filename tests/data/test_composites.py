@@ -24,6 +24,7 @@ from tlaudit.data.composites import (
     CompositeBatch,
     CompositeStream,
     OverlayPool,
+    background,
     overlay_preprocessing,
 )
 from tlaudit.data.images import ImageSet
@@ -74,7 +75,7 @@ def stream_of(
 def drawn(stream: CompositeStream) -> dict[str, tuple[Composite, torch.Tensor, torch.Tensor, torch.Tensor]]:
     found = {}
     for batch in stream:
-        rows = zip(batch.composites, batch.pixels, batch.on_grey, batch.background, strict=True)
+        rows = zip(batch.composites, batch.pixels, batch.on_grey, background(batch.composites, SIDE), strict=True)
         found.update({composite.id: (composite, *tensors) for composite, *tensors in rows})
     return found
 
@@ -97,7 +98,7 @@ def test_agrees_with_reference(photos: Path, targets: Path, small: Preprocessing
     target = ImageSet.scan(targets, labelled=False)
     found = drawn(stream_of(photos, pool, small))
     assert len(found) == 60
-    for composite, pixels, on_grey, background in found.values():
+    for composite, pixels, on_grey, around in found.values():
         assert int(labels[composite.source]) == composite.class_index
         expected = view(Image.open(source.items[composite.source].path).convert("RGB"))
         overlay = reduced(Image.open(target.items[composite.target].path).convert("RGB"))
@@ -110,7 +111,7 @@ def test_agrees_with_reference(photos: Path, targets: Path, small: Preprocessing
                 outside[composite.y + line, composite.x + column] = False
         assert torch.equal(pixels, expected)
         assert torch.equal(on_grey, grey)
-        assert torch.equal(background, outside)
+        assert torch.equal(around, outside)
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (7, 1), (16, 2), (1000, 2)])
@@ -167,7 +168,7 @@ def test_batches(photos: Path, targets: Path, small: Preprocessing) -> None:
             assert pixels.dtype == torch.uint8
             assert pixels.shape == (count, 3, SIDE, SIDE)
             assert pixels.is_contiguous(memory_format=torch.channels_last)
-        assert batch.background.shape == (count, SIDE, SIDE)
+        assert background(batch.composites, SIDE).shape == (count, SIDE, SIDE)
     order = [(c.class_index, c.source, c.number) for batch in batches for c in batch.composites]
     places = {BEE: 0, CAT: 1, ANT: 2}
     assert order == sorted(order, key=lambda key: (places[key[0]], *key[1:]))
@@ -328,11 +329,11 @@ def test_pictures_of_one_pixel(tmp_path: Path, small: Preprocessing) -> None:
     (tmp_path / "target").mkdir()
     Image.new("RGB", (1, 1), (0, 250, 90)).save(tmp_path / "target" / "dot.png")
     pool = pool_of(tmp_path / "target", small)
-    for _, pixels, on_grey, background in drawn(stream_of(tmp_path / "source", pool, small, (ANT,))).values():
-        assert pixels[:, background].unique(dim=1).flatten().tolist() == [200, 10, 30]
-        assert pixels[:, ~background].unique(dim=1).flatten().tolist() == [0, 250, 90]
-        assert on_grey[:, background].unique().tolist() == [GREY]
-        assert int((~background).sum()) == OVERLAY**2
+    for _, pixels, on_grey, around in drawn(stream_of(tmp_path / "source", pool, small, (ANT,))).values():
+        assert pixels[:, around].unique(dim=1).flatten().tolist() == [200, 10, 30]
+        assert pixels[:, ~around].unique(dim=1).flatten().tolist() == [0, 250, 90]
+        assert on_grey[:, around].unique().tolist() == [GREY]
+        assert int((~around).sum()) == OVERLAY**2
 
 
 @pytest.mark.parametrize(

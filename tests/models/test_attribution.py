@@ -196,8 +196,8 @@ def test_dead_maps_are_counted_and_not_stretched():
     assert found.maps[0].max() > 0
     assert not found.maps[1:].any()
     broken = explain(Worked(((float("nan"), 1.0),)), "first", pixels)
-    assert broken.dead.all()
-    assert not broken.maps.any()
+    assert broken.maps.isnan().all(), "who asked must see it; a dead map would be left out in silence"
+    assert not broken.dead.any()
 
 
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "ablationcam"])

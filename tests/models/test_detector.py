@@ -217,6 +217,9 @@ def test_survives_export(name, tmp_path):
         assert_agree(loaded, detector(images(side, 4)))
 
 
+GONE = ["forgotten"] * 7
+
+
 def test_batch_size_does_not_change_what_is_said():
     pair = pair_of("resnet18")
     detector = InferenceDetector(pair, LINGERING, THRESHOLD, side=64)
@@ -247,7 +250,7 @@ def test_is_frozen_and_stays_in_eval_mode():
 
 def test_reads_classes_and_threshold_from_a_result():
     pair = own_pair(tiny.own(7), tiny.own(2, 1))
-    result = a_lingering_result(pair, ["lingering", "forgotten", "untested", "in target data", "lingering"])
+    result = a_lingering_result(pair, ["lingering", "forgotten", "untested", "in target data", "lingering", *GONE[:2]])
     detector = InferenceDetector(pair, result, side=32)
     assert detector.lingering.tolist() == [0, 4]
     assert detector.threshold == 0.3
@@ -275,12 +278,14 @@ def test_refuses_what_cannot_be_meant(lingering, threshold, message):
 def test_refuses_results_that_do_not_fit():
     pair = own_pair(tiny.own(7), tiny.own(2, 1))
     with pytest.raises(UsageError, match="no class lingers"):
-        InferenceDetector(pair, a_lingering_result(pair, ["forgotten"]), side=32)
+        InferenceDetector(pair, a_lingering_result(pair, GONE), side=32)
     with pytest.raises(UsageError, match="does not say its p_lo"):
-        InferenceDetector(pair, a_lingering_result(pair, ["lingering"], p_lo=None), side=32)
+        InferenceDetector(pair, a_lingering_result(pair, ["lingering", *GONE[1:]], p_lo=None), side=32)
     other = join(pair.source, model(tiny.own(2, 1), "fc", 2, sha256="1" * 64))
     with pytest.raises(UsageError, match="another finetuned checkpoint"):
-        InferenceDetector(other, a_lingering_result(pair, ["lingering"]), side=32)
+        InferenceDetector(other, a_lingering_result(pair, ["lingering", *GONE[1:]]), side=32)
+    with pytest.raises(UsageError, match="a row for each of 7 source classes in index order, got 1"):
+        InferenceDetector(pair, a_lingering_result(pair, ["lingering"]), side=32)
 
 
 def test_a_side_the_network_was_not_made_for():

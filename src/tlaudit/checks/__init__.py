@@ -18,7 +18,7 @@ CHECKS: dict[str, Check[Any]] = {check.name: check for check in (LingeringCheck(
 
 
 def prepared(name: str, subject: Subject, settings: Settings) -> Subject:
-    """Run the checks that another one builds on and whose results are not there yet.
+    """Look whether a check's options can be met, and run those it builds on whose results are not there yet.
 
     Args:
         name: Key of `CHECKS`.
@@ -27,7 +27,11 @@ def prepared(name: str, subject: Subject, settings: Settings) -> Subject:
 
     Returns:
         The subject, with those results in ``earlier``.
+
+    Raises:
+        UsageError: If an option cannot be met; no image has been read then.
     """
+    CHECKS[name].refuse(subject, getattr(settings, name))
     for needed in CHECKS[name].needs:
         if needed not in subject.earlier:
             subject = replace(subject, earlier={**subject.earlier, needed: run_check(needed, subject, settings)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import logging
 import platform
@@ -75,6 +76,11 @@ class LabelledImages:
 
     images: ImageSet
     labels: Tensor
+
+    def digest(self) -> str:
+        """SHA-256 over names and classes, 64 hexadecimal digits: the same images may have been given other classes."""
+        lines = (f"{item.name}\t{label}\n" for item, label in zip(self.images.items, self.labels.tolist(), strict=True))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -224,6 +230,9 @@ class Check(Protocol[OptionsT_contra]):
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the checks whose results it looks up in ``subject.earlier``."""
+
+    def refuse(self, subject: Subject, options: OptionsT_contra) -> None:
+        """Raise what is wrong with the options for this subject, before any image is read."""
 
     def run(self, subject: Subject, options: OptionsT_contra) -> CheckResult:
         """Measure."""

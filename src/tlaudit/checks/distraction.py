@@ -58,6 +58,14 @@ class DistractionCheck:
     name = NAME
     needs: tuple[str, ...] = ("lingering",)
 
+    def refuse(self, subject: Subject, options: DistractionOptions) -> None:
+        """Explain noise: what is wrong with layer, method or overlay is known before any image is read.
+
+        Raises:
+            UsageError: If layer or method do not exist, the layer has no spatial extent, or the overlay may cover all.
+        """
+        Explainer(subject, options).probe()
+
     def run(self, subject: Subject, options: DistractionOptions) -> CheckResult:
         """Paste target images on source images of lingering classes and see what the networks look at.
 
@@ -80,7 +88,7 @@ class DistractionCheck:
         if any(one.kind == LINGERING for one in chosen):
             found = _look(subject, options, chosen)
         else:
-            found = _Found((), (), {}, None, None)
+            found = _Found((), (), {}, None, None, 0)
         nothing = _nothing(classes)
         recorder = Recorder(QUANTITIES, subject.seed, options.bootstrap, options.confidence)
         judgement = Judgement(found.tallies, recorder, no_labels=found.no_labels, no_baseline=other_task(subject.pair))
@@ -89,14 +97,14 @@ class DistractionCheck:
         records = {role: lingering.provenance.data[role] for role in ("source", "target")} | found.records
         return CheckResult(
             check=NAME,
-            verdict=judgement.verdict(measurements, nothing_lingers=nothing_lingers),
+            verdict=judgement.verdict(measurements, nothing_lingers=nothing_lingers, overlays=found.overlays),
             summary=_summary(measurements) if found.tallies else f"Nothing was looked at: {nothing}.",
             headline=HEADLINE,
             measurements=tuple(measurements.values()),
             tables={"classes": judgement.table()},
             charts=(judgement.chart(measurements),) if found.tallies else (),
             exhibits=found.exhibits,
-            findings=(*subject.findings, _after(lingering.summary), *judgement.findings(measurements)),
+            findings=(*subject.findings, _after(lingering.summary), *judgement.findings(measurements, found.overlays)),
             provenance=provenance(subject, records, _resolved(options, found.layer, lingering)),
             run=watch.stop(subject.execution),
         )
@@ -112,6 +120,7 @@ class _Found:
         records: What was read.
         layer: Whose output was explained.
         no_labels: Why no overlay has a known class, or None.
+        overlays: How many target images could be pasted.
     """
 
     tallies: tuple[Tally, ...]
@@ -119,6 +128,7 @@ class _Found:
     records: dict[str, DataRecord]
     layer: str | None
     no_labels: str | None
+    overlays: int
 
 
 def choose(classes: Sequence[SourceClass], options: DistractionOptions, seed: int) -> list[Background]:
@@ -161,7 +171,8 @@ def _look(subject: Subject, options: DistractionOptions, chosen: Sequence[Backgr
             best, seen = None, []
             for one in group:
                 best = one if best is None or telling(one) > telling(best) else best
-                seen.append(replace(one, scene=None))
+                needed = {role: one.maps[role] for role in ("source", "finetuned")}
+                seen.append(replace(one, scene=None, maps=needed))
             seen.sort(key=lambda one: one.composite.number)
             nulls = explainer.null(seen)
             tallies.append(tally(backgrounds[index], seen, nulls))
@@ -175,6 +186,7 @@ def _look(subject: Subject, options: DistractionOptions, chosen: Sequence[Backgr
         records={"composites": stream.record, "overlays": pool.record},
         layer=explainer.layer,
         no_labels=targets.unknown,
+        overlays=len(pool.items),
     )
 
 
@@ -310,12 +322,12 @@ def _nothing(classes: Sequence[SourceClass]) -> str:
 
 def _summary(measurements: dict[str, Measurement]) -> str:
     values = {name.removeprefix("distraction."): m.value for name, m in measurements.items()}
-    text = f"{values['composites']} composites of {values['classes']} lingering classes: "
+    text = f"{_count(values['composites'], 'composite')} of {_count(values['classes'], 'lingering class')}: "
     if values["mean"] is None:
         return f"{text}no map of the finetuned network could be compared with the source's."
     text += f"outside the overlay the finetuned network's map overlaps the source's by {values['mean']:.3f}"
-    others = [("by chance", values["null_mean"]), ("for the from-scratch network", values["baseline_mean"])]
-    told = " and ".join(f"{value:.3f} {what}" for what, value in others if value is not None)
+    others = [("the null", values["null_mean"]), ("the from-scratch network", values["baseline_mean"])]
+    told = ", ".join(f"{what} {value:.3f}" for what, value in others if value is not None)
     text += f" ({told})" if told else ""
     if values["composite_accuracy"] is None:
         return f"{text}."
@@ -323,6 +335,11 @@ def _summary(measurements: dict[str, Measurement]) -> str:
         f"{text}. It is right in {100 * values['composite_accuracy']:.1f} % of them, "
         f"and in {100 * (values['grey_accuracy'] or 0):.1f} % with mid-grey for the background."
     )
+
+
+def _count(number: float | None, what: str) -> str:
+    plural = "es" if what.endswith("s") else "s"
+    return f"{number} {what}{'' if number == 1 else plural}"
 
 
 def _after(summary: str) -> Finding:

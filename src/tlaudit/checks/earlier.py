@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlaudit.data.images import fingerprint
-from tlaudit.documents import read_result
+from tlaudit.documents import read_result, source_classes
 from tlaudit.errors import UsageError
 from tlaudit.measure.prevalence import default_v_lo
 from tlaudit.models.recorded import other_networks
@@ -48,7 +48,10 @@ def refuse_other_subject(result: CheckResult, subject: Subject, options: Lingeri
     Raises:
         UsageError: With all differences.
     """
+    classes = source_classes(result)
     differences = [*other_networks(result, subject.pair), *_other_inputs(result, subject)]
+    if not differences and [one.images for one in classes] != _readable(result, subject):
+        differences = ["other numbers of source images in its table than it says it read"]
     differences += [*_other_definitions(result, options)]
     if differences:
         raise UsageError(
@@ -68,6 +71,17 @@ def _other_inputs(result: CheckResult, subject: Subject) -> Iterator[str]:
         if data is None or data.fingerprint != fingerprint(images):
             count = f"then {data.images + len(data.skipped)} images, now {len(images.items)}" if data else "none then"
             yield f"other {role} images ({count})"
+        elif role == "source" and data.labels != subject.source.digest():
+            yield "other classes of the same source images (--class-map, or renamed classes)"
+
+
+def _readable(result: CheckResult, subject: Subject) -> list[int]:
+    """Source images of each class, without those that could not be read then."""
+    skipped = {one.file for one in result.provenance.data["source"].skipped}
+    counts = [0] * subject.pair.source.num_classes
+    for item, label in zip(subject.source.images.items, subject.source.labels.tolist(), strict=True):
+        counts[label] += item.name not in skipped
+    return counts
 
 
 def _numbers(preprocessing: Preprocessing) -> dict[str, object]:

@@ -14,8 +14,8 @@ import torch
 from torchvision.transforms.v2 import functional as transforms
 
 from tlaudit.checks.base import asked, refuse_nan
-from tlaudit.data.composites import overlay_preprocessing
-from tlaudit.errors import UsageError
+from tlaudit.data.composites import background, overlay_preprocessing
+from tlaudit.errors import DataError, UsageError
 from tlaudit.measure.overlap import TopPixels, overlap, random_top_pixels, top_pixels
 from tlaudit.models.attribution import Attributor, attribution_layer, upsampled
 from tlaudit.models.preprocess import Normalizer
@@ -92,6 +92,19 @@ class Seen:
     scene: Scene | None
 
 
+@dataclass(frozen=True)
+class Null:
+    """A composite's map against another composite of its class.
+
+    Attributes:
+        partner: Number of the other one in the list.
+        value: Overlap in [0, 1], or None where a map is dead over the background the two share, or they share none.
+    """
+
+    partner: int
+    value: float | None
+
+
 class Explainer:
     """Asks source, finetuned and, where there is one, baseline network about batches of composites.
 
@@ -125,11 +138,10 @@ class Explainer:
         if self._options.layer is not None:
             return self._options.layer
         network = self._networks["source"]
-        # Noise, because something must happen in the network: on a blank picture many a unit is silent.
-        size = (2, 3, self.side, self.side)
-        noise = torch.randint(0, 256, size, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
         with self._execution.attribution(), asked("source", network, LABEL):
-            return attribution_layer(network.module, source.record.family, source.head, self._inputs("source", noise))
+            return attribution_layer(
+                network.module, source.record.family, source.head, self._inputs("source", _noise(self.side))
+            )
 
     def __call__(self, batch: CompositeBatch, labels: Tensor) -> list[Seen]:
         """Ask all networks about a batch.
@@ -161,35 +173,59 @@ class Explainer:
             for row, composite in enumerate(batch.composites)
         ]
 
-    def null(self, seen: Sequence[Seen]) -> list[float | None]:
-        """Overlap of the finetuned network's map of each composite with the source's map of the next one.
+    def null(self, seen: Sequence[Seen]) -> list[Null]:
+        """Overlap of the finetuned network's map of each composite with the source's map of another one.
 
-        Over the background the two have in common; the partner of the last composite is the first.
+        Over the background the two have in common. The other one is the next composite with another source image,
+        after the last one the first; where all show the same source image, simply the next.
 
         Args:
             seen: Composites of one class.
 
         Returns:
-            For each a number in [0, 1], or None where a map is dead there or there is no other composite.
+            One for each; none at all where there is only one composite.
         """
         if len(seen) < 2:
-            return [None] * len(seen)
-        partners = [*seen[1:], seen[0]]
+            return []
+        partners = [_partner(seen, number) for number in range(len(seen))]
         region = background([one.composite for one in seen], self.side, self._options.margin)
-        common = region & region.roll(-1, dims=0)
+        common = region & region[partners]
         # Two large overlays may leave nothing between them; such a pair has no null.
         shared = common.flatten(1).any(dim=1)
-        nulls: list[float | None] = []
+        nulls = []
         for rows in torch.split(torch.arange(len(seen)), self._execution.batch_size):
             between = common[rows] | ~shared[rows, None, None]
-            tops = []
-            for role, side in (("finetuned", seen), ("source", partners)):
-                maps = torch.stack([side[row].maps[role] for row in rows.tolist()]).to(self._execution.device)
-                tops.append(self._top(maps, None, between))
+            numbers = rows.tolist()
+            ours = torch.stack([seen[row].maps["finetuned"] for row in numbers])
+            theirs = torch.stack([seen[partners[row]].maps["source"] for row in numbers])
+            tops = [self._top(maps.to(self._execution.device), None, between) for maps in (ours, theirs)]
             found = overlap(*tops)
-            defined = found.defined.cpu() & shared[rows]
-            nulls += [float(value) if good else None for value, good in zip(found.values, defined, strict=True)]
+            defined = found.defined & shared[rows]
+            values = zip(numbers, found.values.tolist(), defined.tolist(), strict=True)
+            nulls += [Null(partners[row], value if good else None) for row, value, good in values]
         return nulls
+
+    def maps(self, composite: Composite, pixels: Tensor) -> dict[str, Tensor]:
+        """Explain one composite alone, so that not even its last digit depends on what it was batched with.
+
+        Args:
+            composite: Where it comes from.
+            pixels: ``(3, S, S)`` uint8.
+
+        Returns:
+            Attribution maps by role, ``(h, w)`` float32 on the CPU.
+        """
+        classes = torch.tensor([composite.class_index])
+        return {role: self._explain(role, pixels[None], classes).maps[0].cpu() for role in self._networks}
+
+    def probe(self) -> None:
+        """Explain noise, which shows whether the layer can be explained at all.
+
+        Raises:
+            UsageError: If it has no spatial extent, runs more than once, or the logits do not depend on it.
+        """
+        for role in self._networks:
+            self._explain(role, _noise(self.side), torch.zeros(len(_noise(self.side)), dtype=torch.int64))
 
     def predict(self, role: str, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Give class ``(N,)`` int64 and its probability ``(N,)`` float32 of pictures ``(N, 3, S, S)`` uint8."""
@@ -219,7 +255,12 @@ class Explainer:
         with self._execution.attribution(), asked(role, self._networks[role], LABEL):
             explanation = self._attributors[role](self._inputs(role, pixels), wanted)
         refuse_nan(explanation.logits, role, LABEL)
-        refuse_nan(explanation.maps.flatten(1), role, LABEL)
+        broken = int((~explanation.maps.isfinite()).flatten(1).any(dim=1).sum())
+        if broken:
+            raise DataError(
+                f"{LABEL}: the gradients of the {role} network are no numbers for {broken} images (NaN or infinity); "
+                "try --precision fp32"
+            )
         return explanation
 
     def _top(self, maps: Tensor, dead: Tensor | None, region: Tensor) -> TopPixels:
@@ -265,6 +306,18 @@ class Explainer:
         return random_top_pixels(top.sum()[None], region, RANDOM_GRID, generator)[0]
 
 
+def _noise(side: int) -> Tensor:
+    """Two pictures in which something happens: on a blank one many a unit of a network is silent."""
+    return torch.randint(0, 256, (2, 3, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def _partner(seen: Sequence[Seen], number: int) -> int:
+    """The next composite with another source image, else the next."""
+    others = [(number + step) % len(seen) for step in range(1, len(seen))]
+    own = seen[number].composite.source
+    return next((other for other in others if seen[other].composite.source != own), others[0])
+
+
 def _refuse_no_background(preprocessing: Preprocessing, options: DistractionOptions) -> None:
     """Wherever the overlay lies, something besides it must be left to compare."""
     overlay = overlay_preprocessing(preprocessing, options.overlay_scale).crop
@@ -277,24 +330,3 @@ def _refuse_no_background(preprocessing: Preprocessing, options: DistractionOpti
 
 RANDOM_GRID = (7, 7)
 """Random masks are as coarse as attribution maps of most networks at 224 pixels (our choice)."""
-
-
-def background(composites: Sequence[Composite], side: int, margin: float) -> Tensor:
-    """Pixels that are neither overlay nor within a margin of it.
-
-    Args:
-        composites: N of them.
-        side: Pixels of a picture's side.
-        margin: Width of the frame around the overlay that does not count, as a share of the side.
-
-    Returns:
-        ``(N, side, side)`` bool, at least one pixel of each True.
-    """
-    frame = round(margin * side)
-    boxes = torch.tensor(
-        [(c.x - frame, c.x + c.width + frame, c.y - frame, c.y + c.height + frame) for c in composites]
-    )
-    place = torch.arange(side)
-    inside_x = (place >= boxes[:, 0:1]) & (place < boxes[:, 1:2])
-    inside_y = (place >= boxes[:, 2:3]) & (place < boxes[:, 3:4])
-    return ~(inside_y[:, :, None] & inside_x[:, None, :])

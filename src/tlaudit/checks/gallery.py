@@ -68,7 +68,7 @@ def _pictures(
         alt=f"A picture of {background} with a smaller one of {overlay} pasted on it.",
         jpeg=_jpeg(_image(scene.pixels)),
     )
-    for role, heat in seen.maps.items():
+    for role, heat in explainer.maps(seen.composite, scene.pixels).items():
         if role == "source":
             caption, what = f"explains {background}", background
         else:

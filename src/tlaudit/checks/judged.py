@@ -26,6 +26,9 @@ LINGERING, COMMON = "lingering", "common"
 NOTHING_LIVES = "every map is dead"
 NONE_WRONG = "no composite was wrong with pixels that could be filled"
 
+FEW_OVERLAYS = 20
+"""Below so many target images to paste the reader is warned, and nothing is called a concern (our choice)."""
+
 MANY_DEAD = 0.25
 """Above this share of dead maps the reader is warned that the mean rests on the rest (our choice)."""
 
@@ -82,28 +85,32 @@ class Judgement:
         return found
 
     def _nulls(self, tallies: Sequence[Tally], if_none: str) -> list[Measurement]:
-        """The null, what is above it, and the test of the excess over the baseline."""
+        """The null, what is above it, and the tests of both excesses."""
         recorder = self._recorder
         alone = "each class has one composite only, and the null needs another one of the class"
         reason = if_none if not tallies else alone if all(t.composites < 2 for t in tallies) else NOTHING_LIVES
         nulls = [(mean(one.null), mean(one.distraction["finetuned"])) for one in tallies]
         pairs = [(null, value) for null, value in nulls if null is not None and value is not None]
+        above_null = _vector(value - null for null, value in pairs)
         found = [
             recorder.mean("distraction.null_mean", _vector(null for null, _ in pairs), if_none=reason),
-            recorder.mean("distraction.excess_over_null", _vector(v - null for null, v in pairs), if_none=reason),
+            recorder.mean("distraction.excess_over_null", above_null, if_none=reason),
+            self._signed_rank("distraction.null_wilcoxon_p", above_null, if_none=reason),
         ]
-        names = ("distraction.wilcoxon_p", "distraction.share_above_baseline")
+        names = ("distraction.baseline_wilcoxon_p", "distraction.share_above_baseline")
         if tallies and not self.has_baseline:
             return found + [recorder.absent(name, NO_BASELINE) for name in names]
-        excess = _excess(tallies)
-        if bool((excess != 0).any()):
-            p = signed_rank_p(excess)
-            found.append(recorder.exact(names[0], p, len(excess), why="a p-value is itself a statement of uncertainty"))
-        else:
-            reason = "no class differs between the two networks" if len(excess) else NOTHING_LIVES
-            found.append(recorder.absent(names[0], reason if tallies else if_none))
-        above = recorder.share(names[1], int((excess > 0).sum()), len(excess), if_none=reason if tallies else if_none)
-        return [*found, above]
+        excess, reason = _excess(tallies), NOTHING_LIVES if tallies else if_none
+        above = recorder.share(names[1], int((excess > 0).sum()), len(excess), if_none=reason)
+        return [*found, self._signed_rank(names[0], excess, if_none=reason), above]
+
+    def _signed_rank(self, name: str, differences: Tensor, *, if_none: str) -> Measurement:
+        if len(differences) == 0:
+            return self._recorder.absent(name, if_none)
+        if not bool((differences != 0).any()):
+            return self._recorder.absent(name, "no class differs, so that there is nothing to rank")
+        p = signed_rank_p(differences)
+        return self._recorder.exact(name, p, len(differences), why="a p-value is itself a statement of uncertainty")
 
     def _deaths(self, tallies: Sequence[Tally], if_none: str) -> list[Measurement]:
         found = []
@@ -150,24 +157,32 @@ class Judgement:
             *self._behaviour("distraction.common_", "finetuned", common, if_none),
         ]
 
-    def verdict(self, measurements: Mapping[str, Measurement], *, nothing_lingers: bool) -> Verdict:
-        """A concern if the network is distracted beyond the null and, where there is one, beyond the baseline."""
+    def verdict(self, measurements: Mapping[str, Measurement], *, nothing_lingers: bool, overlays: int) -> Verdict:
+        """A concern if the network is distracted beyond the null and, where there is one, beyond the baseline.
+
+        Beyond means that the interval lies above 0 and the signed-rank test agrees: one of them alone tips over with
+        the seed when there is little to see. A handful of overlays decides nothing.
+        """
         if nothing_lingers:
             return "clear"
-        above_null = measurements["distraction.excess_over_null"].interval
-        above_baseline = measurements["distraction.excess_over_baseline"].interval
+        beyond_null = self._beyond(measurements, "null")
         if not self.has_baseline:
-            return "concern" if above_null is not None and above_null.low > 0 else "open"
-        if above_baseline is None:
-            return "open"
-        if above_baseline.high <= 0:
+            return "concern" if beyond_null and overlays >= FEW_OVERLAYS else "open"
+        interval = measurements["distraction.excess_over_baseline"].interval
+        if interval is not None and interval.high <= 0:
             return "clear"
-        beyond_null = above_null is not None and above_null.low > 0
-        return "concern" if above_baseline.low > 0 and beyond_null else "open"
+        beyond = beyond_null and self._beyond(measurements, "baseline")
+        return "concern" if beyond and overlays >= FEW_OVERLAYS else "open"
+
+    def _beyond(self, measurements: Mapping[str, Measurement], other: str) -> bool:
+        interval = measurements[f"distraction.excess_over_{other}"].interval
+        p = measurements[f"distraction.{other}_wilcoxon_p"].value
+        alpha = 1 - self._recorder.confidence
+        return interval is not None and interval.low > 0 and p is not None and p < alpha
 
     def table(self) -> Table:
         """All classes; a short view shows the lingering ones, most distracting beyond the baseline first."""
-        rows = tuple(self._row(number, one) for number, one in enumerate(self._tallies))
+        rows = tuple(self._row(one) for one in self._tallies)
         key = "excess" if self.has_baseline else "finetuned_distraction"
         ranked = sorted(
             (n for n, row in enumerate(rows) if row["kind"] == LINGERING and row[key] is not None),
@@ -180,13 +195,13 @@ class Judgement:
             title="Most distracting classes", columns=CLASS_COLUMNS, rows=rows, worst=tuple(ranked), brief=tuple(brief)
         )
 
-    def _row(self, number: int, one: Tally) -> dict[str, Cell]:
+    def _row(self, one: Tally) -> dict[str, Cell]:
         source, reasons = one.background.source, []
         values = {role: mean(of_role) for role, of_role in one.distraction.items()}
         finetuned, baseline = values["finetuned"], values.get("baseline")
         interval: Interval | str = NOTHING_LIVES
         if one.distraction["finetuned"]:
-            interval = self._recorder.interval(_vector(one.distraction["finetuned"]), stream=number + 1)
+            interval = self._recorder.interval(_vector(one.distraction["finetuned"]), stream=source.index + 1)
         if isinstance(interval, str):
             reasons.append(interval)
         behaved = {role: b for role, b in one.behaved.items() if b.known}
@@ -230,7 +245,7 @@ class Judgement:
             title=f"Who is distracted more: the finetuned network or {other}",
             reading=(
                 f"One dot a class. Above the diagonal the finetuned network looks more at the class than {other}; "
-                "the dashed line is what chance gives the finetuned network."
+                "the dashed line is the null, the source's map of another composite of the class."
             ),
             table="classes",
             x=x,
@@ -241,21 +256,28 @@ class Judgement:
             levels=(Level(axis="y", value=float(null), label=f"null {null:.3f}"),) if null is not None else (),
         )
 
-    def findings(self, measurements: Mapping[str, Measurement]) -> list[Finding]:
-        """What the reader has to know beside the numbers."""
+    def findings(self, measurements: Mapping[str, Measurement], overlays: int) -> list[Finding]:
+        """What the reader has to know beside the numbers.
+
+        Args:
+            measurements: By name.
+            overlays: How many target images could be pasted.
+        """
         lingering, found = self.of_kind(LINGERING), []
-        same = sum(one.images == 1 and one.composites > 1 for one in lingering)
+        same = sum(one.same_picture for one in lingering)
         if same:
-            found.append(
-                Finding(
-                    code="distraction.null_same_picture",
-                    severity="info",
-                    message=(
-                        f"In {same} of {len(lingering)} classes all composites show the one source image there is: the "
-                        "null then compares maps of the same background and is higher than with other pictures."
-                    ),
-                )
+            message = (
+                f"For {same} of {sum(one.composites for one in lingering)} composites the null compares two that show "
+                "the same source image, because their class has no other: it is then nearly as high as the distraction "
+                "and the excess over it too small. More source images a class make it a fair null."
             )
+            found.append(Finding(code="distraction.null_same_picture", severity="warning", message=message))
+        if lingering and overlays < FEW_OVERLAYS:
+            message = (
+                f"All composites show {overlays} target images between them: intervals say nothing about other ones, "
+                f"and below {FEW_OVERLAYS} nothing is called a concern."
+            )
+            found.append(Finding(code="distraction.few_overlays", severity="warning", message=message))
         for role in ("finetuned", "source", "baseline"):
             name = "distraction.dead_share" if role == "finetuned" else f"distraction.{role}_dead_share"
             share = measurements[name].value

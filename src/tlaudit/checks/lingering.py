@@ -81,6 +81,14 @@ class LingeringCheck:
     name = NAME
     needs: tuple[str, ...] = ()
 
+    def refuse(self, subject: Subject, options: LingeringOptions) -> None:
+        """Look whether k and p_lo can be met.
+
+        Raises:
+            UsageError: If k exceeds the number of classes, or no probability can exceed p_lo.
+        """
+        _p_lo(subject, options)
+
     def run(self, subject: Subject, options: LingeringOptions) -> CheckResult:
         """Look at the target images through the source network, at the source images through all networks, and judge.
 
@@ -105,7 +113,8 @@ class LingeringCheck:
         thresholds = _Thresholds(v_lo, p_lo)
         classes = _judge(evidence, thresholds)
         recorder = Recorder(QUANTITIES, subject.seed, options.bootstrap, options.confidence)
-        records = {"source": evidence.source.record, "target": evidence.target}
+        source = evidence.source.record.model_copy(update={"labels": subject.source.digest()})
+        records = {"source": source, "target": evidence.target}
         records |= {"val": evidence.val.record} if evidence.val is not None else {}
         measurements = {m.name: m for m in _measurements(subject.pair, evidence, classes, recorder)}
         resolved: dict[str, Cell] = {

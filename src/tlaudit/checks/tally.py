@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tlaudit.checks.explained import Answer, Seen
+    from tlaudit.checks.explained import Answer, Null, Seen
     from tlaudit.documents import SourceClass
     from tlaudit.records import Cell
 
@@ -56,7 +56,7 @@ class Tally:
     Attributes:
         background: The class.
         composites: How many there are.
-        images: How many different source images they show.
+        same_picture: Composites whose null compares them with one of the same source image.
         distraction: Values of the composites where neither map is dead, by role.
         null: Values of the null where it is defined.
         dead: Composites whose map is dead, by role.
@@ -65,29 +65,30 @@ class Tally:
 
     background: Background
     composites: int
-    images: int
+    same_picture: int
     distraction: dict[str, list[float]]
     null: list[float]
     dead: dict[str, int]
     behaved: dict[str, Behaved]
 
 
-def tally(background: Background, seen: Sequence[Seen], nulls: Sequence[float | None]) -> Tally:
+def tally(background: Background, seen: Sequence[Seen], nulls: Sequence[Null]) -> Tally:
     """Add up the composites of a class.
 
     Args:
         background: The class.
         seen: All its composites, at least one.
-        nulls: The null of each.
+        nulls: The null of each; none where there is but one composite.
     """
+    pairs = [(seen[number].composite, seen[null.partner].composite) for number, null in enumerate(nulls)]
     roles = list(seen[0].answers)
     values = {role: [one.distraction[role] for one in seen] for role in roles}
     return Tally(
         background=background,
         composites=len(seen),
-        images=len({one.composite.source for one in seen}),
+        same_picture=sum(own.source == other.source for own, other in pairs),
         distraction={role: [value for value in of_role if value is not None] for role, of_role in values.items()},
-        null=[value for value in nulls if value is not None],
+        null=[null.value for null in nulls if null.value is not None],
         dead={role: sum(one.dead[role] for one in seen) for role in seen[0].dead},
         behaved={role: _behaved([(one.label, one.answers[role]) for one in seen if one.label >= 0]) for role in roles},
     )
@@ -114,7 +115,7 @@ def mean(values: Sequence[float]) -> float | None:
 def composite_rows(
     background: Background,
     seen: Sequence[Seen],
-    nulls: Sequence[float | None],
+    nulls: Sequence[Null],
     *,
     files: Callable[[Seen], tuple[str, str]],
     name: Callable[[int], str],
@@ -124,13 +125,13 @@ def composite_rows(
     Args:
         background: The class.
         seen: Its composites.
-        nulls: The null of each.
+        nulls: The null of each; none where there is but one composite.
         files: Names of source image and target image.
         name: Name of a class of the target task.
     """
     rows: list[dict[str, Cell]] = []
-    for number, (one, null) in enumerate(zip(seen, nulls, strict=True)):
-        composite = one.composite
+    for number, one in enumerate(seen):
+        composite, null = one.composite, nulls[number] if nulls else None
         source_image, target_image = files(one)
         row: dict[str, Cell] = {
             "id": composite.id,
@@ -145,8 +146,8 @@ def composite_rows(
             "width": composite.width,
             "height": composite.height,
             "source_dead": one.dead["source"],
-            "null": null,
-            "null_partner": seen[(number + 1) % len(seen)].composite.id if null is not None else None,
+            "null": null.value if null else None,
+            "null_partner": seen[null.partner].composite.id if null else None,
         }
         for role in ("finetuned", "baseline"):
             row |= _answer_cells(role, one, name)

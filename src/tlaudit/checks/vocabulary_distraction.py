@@ -12,15 +12,18 @@ QUANTITIES = {
         "overlap", "lower", "Overlap of the finetuned network's map with the source's, outside the overlay."
     ),
     "distraction.null_mean": Quantity(
-        "overlap", "neither", "The same with the source's map of another composite of the class: what chance gives."
+        "overlap",
+        "neither",
+        "The same against the source's map of another composite of the class: overlap without a shared cause.",
     ),
     "distraction.excess_over_null": Quantity("overlap", "lower", "Distraction above that null, paired over classes."),
     "distraction.baseline_mean": Quantity("overlap", "neither", "Distraction of the from-scratch network."),
     "distraction.excess_over_baseline": Quantity(
         "overlap", "lower", "Distraction above the from-scratch network's, paired over classes."
     ),
-    "distraction.wilcoxon_p": Quantity(
-        "p-value", "higher", "Signed-rank test of the excess over the baseline: small if it is no accident."
+    "distraction.null_wilcoxon_p": Quantity("p-value", "neither", "Signed-rank test of the excess over the null."),
+    "distraction.baseline_wilcoxon_p": Quantity(
+        "p-value", "neither", "Signed-rank test of the excess over the baseline: small if it is no accident."
     ),
     "distraction.share_above_baseline": Quantity(
         "share", "lower", "Classes that distract the finetuned network more than the from-scratch one."

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tlaudit.cli.options import DATA, DISTRACTION, EXECUTION, LINGERING, MODELS, PREPROCESS, Output, configured
-from tlaudit.cli.output import deliver, plan
-from tlaudit.cli.subject import load_subject
+from tlaudit.cli.output import deliver, keep_apart, plan
+from tlaudit.cli.subject import load_subject, named_files
 
 if TYPE_CHECKING:
     from tlaudit.config import Settings
@@ -29,12 +29,19 @@ def distraction(settings: Settings, output: Output) -> None:
         refuse_folder(options.save_composites)
     if options.save_rows is not None:
         refuse_rows(options.save_rows)
+    keep_apart(
+        {"--output": output.path, "--report": output.report, "--save-rows": options.save_rows},
+        {"--lingering": options.lingering, **named_files(settings)},
+        options.save_composites,
+    )
     subject = load_subject(settings, quiet=output.quiet)
-    from tlaudit.checks import prepared, run_check
+    from tlaudit.checks import CHECKS, prepared
     from tlaudit.checks.earlier import read_lingering
 
     if options.lingering is not None:
         known = read_lingering(options.lingering, subject, settings.lingering)
         subject = replace(subject, earlier={"lingering": known})
     subject = prepared("distraction", subject, settings)
-    deliver(run_check("distraction", subject, settings), output, places, beside=tuple(subject.earlier.values()))
+    deliver(
+        CHECKS["distraction"].run(subject, settings.distraction), output, places, beside=tuple(subject.earlier.values())
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlaudit.cli.options import DATA, EXECUTION, LINGERING, MODELS, PREPROCESS, Output, configured
-from tlaudit.cli.output import deliver, plan
-from tlaudit.cli.subject import load_subject
+from tlaudit.cli.output import deliver, keep_apart, plan
+from tlaudit.cli.subject import load_subject, named_files
 
 if TYPE_CHECKING:
     from tlaudit.config import Settings
@@ -20,6 +20,7 @@ def lingering(settings: Settings, output: Output) -> None:
     mean what they say, --val-data the accuracy on the target task.
     """
     places = plan(output)
+    keep_apart({"--output": output.path, "--report": output.report}, named_files(settings))
     subject = load_subject(settings, quiet=output.quiet)
     from tlaudit.checks import run_check
 

@@ -9,7 +9,7 @@ from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -57,9 +57,31 @@ def plan(output: Output) -> dict[str, Path | None]:
     places = {name: output.path.with_suffix(FORMATS[name].suffix) if several else output.path for name in formats}
     for path in places.values():
         refuse_unwritable(path)
-        if output.report is not None and path.resolve() == output.report.resolve():
-            raise UsageError(f"{path}: both --report and --output would be written to it")
+        keep_apart({"--output": path, "--report": output.report}, {})
     return dict(places)
+
+
+def keep_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | None], folder: Path | None = None) -> None:
+    """Refuse to write two things to one file, to write over what is read, or to write into a folder that is replaced.
+
+    Args:
+        written: Files by option; None for one that is not asked for.
+        read: Files that are read, by option.
+        folder: Of `--save-composites`.
+
+    Raises:
+        UsageError: With the two options that meet.
+    """
+    taken: dict[Path, str] = {path.resolve(): option for option, path in read.items() if path is not None}
+    for option, path in written.items():
+        if path is None:
+            continue
+        other = taken.get(path.resolve())
+        if other is not None:
+            raise UsageError(f"{path}: both {other} and {option} name it; give each its own file")
+        if folder is not None and path.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"{path}: {option} lies in the folder of --save-composites, which is written as a whole")
+        taken[path.resolve()] = option
 
 
 def deliver(
@@ -107,7 +129,7 @@ def write_report(results: Sequence[CheckResult], path: Path, output: Output) -> 
 
 def _write(path: Path, text: str, output: Output) -> None:
     try:
-        write_atomically(path, text.encode())
+        write_atomically(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     if not output.quiet:

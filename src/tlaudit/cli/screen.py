@@ -23,8 +23,8 @@ from tlaudit.cli.options import (
     Output,
     configured,
 )
-from tlaudit.cli.output import ProgressBar, deliver, plan
-from tlaudit.cli.subject import load_networks
+from tlaudit.cli.output import ProgressBar, deliver, keep_apart, plan
+from tlaudit.cli.subject import load_networks, named_files
 from tlaudit.errors import DataError, UsageError
 from tlaudit.files import replacing
 
@@ -95,6 +95,10 @@ def screen(settings: Settings, output: Output, images: list[Path]) -> None:
     """
     options = settings.screen
     form, places = _plan(output, options)
+    keep_apart(
+        {"--output": output.path, "--summary": options.summary, "--report": output.report},
+        {"--lingering": options.lingering, **named_files(settings)},
+    )
     pair = load_networks(settings, {"--lingering": options.lingering})
     from tlaudit.data.inputs import gather
     from tlaudit.documents import read_result
@@ -121,8 +125,6 @@ def _plan(output: Output, options: ScreenOptions) -> tuple[RowFormat, dict[str, 
     plan(replace(output, formats=("csv",)))  # is there a place for rows, and another one for the report?
     if options.summary is None:
         return ROW_FORMATS[_format(output)], {}
-    if output.path is not None and output.path.resolve() == options.summary.resolve():
-        raise UsageError(f"{output.path}: both --output and --summary would be written to it")
     return ROW_FORMATS[_format(output)], plan(replace(output, formats=("json",), path=options.summary))
 
 

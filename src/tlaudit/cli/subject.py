@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlaudit.cli.output import ProgressBar
@@ -32,6 +33,13 @@ def load_subject(settings: Settings, *, quiet: bool) -> Subject:
         execution=settings.execution,
         progress=ProgressBar(quiet=quiet),
     )
+
+
+def named_files(settings: Settings) -> dict[str, Path]:
+    """Give the files that hold the networks, by option: nothing may be written over them."""
+    models = settings.models
+    named = {"--source": models.source, "--finetuned": models.finetuned, "--baseline": models.baseline}
+    return {option: Path(spec) for option, spec in named.items() if spec is not None and Path(spec).is_file()}
 
 
 def load_networks(settings: Settings, needed: Mapping[str, object]) -> Pair:

@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from PIL import Image
@@ -17,7 +18,6 @@ from tlaudit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from types import TracebackType
 
     from tlaudit.data.composites import Composite, CompositeBatch
@@ -67,6 +67,8 @@ def refuse_folder(path: Path) -> None:
     """
     where = printable(str(path))
     try:
+        if Path.cwd().is_relative_to(path.resolve()):
+            raise UsageError(f"{where}: this folder is in use; name one below it for the composites")
         if path.is_dir():
             stranger = next((entry for entry in path.iterdir() if not _is_ours(entry)), None)
             if stranger is not None:
@@ -115,8 +117,9 @@ class CompositeFolder:
             UsageError: If the folder holds other files, is a file, or cannot be made or written to.
         """
         refuse_folder(path)
-        self._target = path.absolute()
-        self._path = self._target.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        # A link stays a link; what it leads to is replaced.
+        self._target = path.resolve()
+        self._path = self._target.with_name(f".{self._target.name}.{secrets.token_hex(4)}.tmp")
         try:
             self._path.mkdir(parents=True)
             # A name may hold half a surrogate pair, which UTF-8 cannot.

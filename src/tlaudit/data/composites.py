@@ -68,13 +68,32 @@ class CompositeBatch:
         composites: The plans, N of them.
         pixels: Overlay on source image, ``(N, 3, S, S)`` uint8 in channels-last memory, in [0, 255].
         on_grey: The same overlays at the same places on mid-grey, of the same form.
-        background: Pixels outside the overlay, ``(N, S, S)`` bool: the region b of eq. 4.
     """
 
     composites: tuple[Composite, ...]
     pixels: Tensor
     on_grey: Tensor
-    background: Tensor
+
+
+def background(composites: Sequence[Composite], side: int, margin: float = 0.0) -> Tensor:
+    """Pixels that are neither overlay nor within a margin of it: the region b of eq. 4.
+
+    Args:
+        composites: N of them.
+        side: Pixels of a picture's side.
+        margin: Width of the frame around the overlay that does not count, as a share of the side.
+
+    Returns:
+        ``(N, side, side)`` bool, at least one pixel of each True.
+    """
+    frame = round(margin * side)
+    boxes = torch.tensor(
+        [(c.x - frame, c.x + c.width + frame, c.y - frame, c.y + c.height + frame) for c in composites]
+    )
+    place = torch.arange(side)
+    inside_x = (place >= boxes[:, 0:1]) & (place < boxes[:, 1:2])
+    inside_y = (place >= boxes[:, 2:3]) & (place < boxes[:, 3:4])
+    return ~(inside_y[:, :, None] & inside_x[:, None, :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,7 +314,6 @@ class CompositeStream:
     def _pasted(self, composites: list[Composite], pixels: Tensor) -> CompositeBatch:
         """Paste the overlays over pictures already on the canvas, and over grey."""
         on_grey = torch.full_like(pixels, GREY)
-        background = torch.ones((len(composites), self._side, self._side), dtype=torch.bool)
         rows = torch.searchsorted(self._pool.items, torch.tensor([composite.target for composite in composites]))
         for number, (composite, row) in enumerate(zip(composites, rows.tolist(), strict=True)):
             down = slice(composite.y, composite.y + composite.height)
@@ -303,5 +321,4 @@ class CompositeStream:
             overlay = self._pool.pixels[row]
             pixels[number, :, down, across] = overlay
             on_grey[number, :, down, across] = overlay
-            background[number, down, across] = False
-        return CompositeBatch(tuple(composites), pixels, on_grey, background)
+        return CompositeBatch(tuple(composites), pixels, on_grey)

@@ -33,8 +33,8 @@ class Explanation(NamedTuple):
             the images for the library's methods. Higher = speaks more for the class; the scale means nothing.
         logits: ``(N, K)`` float32.
         explained: Class whose map it is, ``(N,)`` int64.
-        dead: ``(N,)`` bool: the map is constant, as it is when the gradient is exactly zero, or not finite. Such a
-            map says nothing and is zero everywhere.
+        dead: ``(N,)`` bool: the map is constant, as it is when the gradient is exactly zero. It says nothing and is
+            zero everywhere. A map of the library's that is not finite is dead too; one of ours stays as it came out.
     """
 
     maps: Tensor
@@ -49,8 +49,9 @@ class Attributor:
     Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2): ``relu(sum_k w_k A_k)``, where ``A_k`` are the layer's channels and
     ``w_k`` is the gradient of the class's logit by ``A_k``, averaged over the grid. The forward pass runs without
     gradients up to the layer, so only what follows is differentiated, and parameters may be frozen. Maps agree with
-    pytorch-grad-cam's, up to the scaling of each map to [0, 1], which is left out here; prefix tokens of transformers
-    and the grid come from the tensors' shapes.
+    pytorch-grad-cam's, up to the scaling of each map to [0, 1], which is left out here, and but for layers whose output
+    is overwritten in place by the next one: there the library weighs what it was overwritten with. Prefix tokens of
+    transformers and the grid come from the tensors' shapes.
 
     The network is left as it was: mode, parameters, gradients, hooks.
     """
@@ -104,8 +105,8 @@ class Attributor:
         # A product and a sum, because autocast would compute an einsum in half precision.
         maps = (weights[:, :, None, None] * grid.arranged(activation.detach()).float()).sum(dim=1).relu_()
         spread = maps.amax(dim=(1, 2)) - maps.amin(dim=(1, 2))
-        # Not "equal to zero": a NaN compares false to everything. A gradient of zero makes a map of zeros.
-        dead = ~((spread > 0) & spread.isfinite())
+        # A gradient of zero makes a map of zeros. NaN and infinity are no equals of 0: whoever asked must see them.
+        dead = spread == 0
         return Explanation(maps.masked_fill_(dead[:, None, None], 0), scores.detach().float(), explained, dead)
 
     def _run(self, pixels: Tensor, follow: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Grid, Tensor]:
