@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
@@ -184,7 +185,15 @@ def _order_statistic(values: Tensor, ranks: Tensor) -> Tensor:
     `ranks` are on the CPU. Values are selected, not sorted: sorting the pixels of a map costs as much as a network.
     """
     result = values.new_empty(len(values))
-    for rank in sorted(set(ranks.tolist())):
-        rows = ranks == rank
-        result[rows] = values[rows].kthvalue(rank + 1, dim=1).values
+    wanted = sorted(set(ranks.tolist()))
+    for rank in wanted:
+        rows = slice(None) if len(wanted) == 1 else ranks == rank
+        result[rows] = _selected(values[rows], rank)
     return result
+
+
+def _selected(values: Tensor, rank: int) -> Tensor:
+    """Of each row the value with `rank` below it; on the CPU numpy selects several times as fast as torch."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.partition(values.numpy(), rank, axis=1)[:, rank])
+    return values.kthvalue(rank + 1, dim=1).values
