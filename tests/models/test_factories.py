@@ -154,6 +154,12 @@ def test_timm(name, head):
     assert blueprint.template[f"{head}.weight"][0] == TEMPLATE_CLASSES
 
 
+def test_timm_network_that_runs_while_it_is_built():
+    """A transformer on a convolutional stem asks the stem for its size, which parameters without memory cannot tell."""
+    blueprint = timm_blueprint("timm:vit_tiny_r_s16_p8_224")
+    assert blueprint.build(3).head.out_features == 3
+
+
 def test_timm_builds_with_values():
     module = timm_blueprint("timm:test_resnet").build(3)
     assert not any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers()))

@@ -75,11 +75,18 @@ def outline(build: Callable[[], nn.Module]) -> nn.Module:
         build: Makes the network.
 
     Returns:
-        The network; most of its parameters lie on the meta device.
+        The network; most of its parameters lie on the meta device. One that runs a forward pass while it is built, to
+        learn the size of its own features, is built with memory.
     """
-    with undisturbed(), warnings.catch_warnings(), _EmptyWithoutMemory():
-        # Initial values copied into such parameters are lost, which is what is wanted, and torch warns about.
-        warnings.simplefilter("ignore")
+    try:
+        with undisturbed(), warnings.catch_warnings(), _EmptyWithoutMemory():
+            # Initial values copied into such parameters are lost, which is what is wanted, and torch warns about.
+            warnings.simplefilter("ignore")
+            return build()
+    except (RuntimeError, NotImplementedError) as error:
+        if "meta" not in str(error):
+            raise
+    with undisturbed():
         return build()
 
 
