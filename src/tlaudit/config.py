@@ -153,7 +153,7 @@ class ScreenOptions(IntervalOptions):
     """The choices `tlaudit screen` leaves open (docs/methods.md)."""
 
     lingering: Path | None = Field(default=None, description="Result of tlaudit lingering about these networks.")
-    threshold: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+    threshold: Share | None = Field(
         default=None, description="Flag images whose score is above it; default the p_lo of the lingering result."
     )
     calibrate: Path | None = Field(default=None, description="Clean target images that the threshold is set by.")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import os
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -265,7 +267,7 @@ def test_reads_classes_and_threshold_from_a_result():
         ([-1], 0.5, "from 0 to 6, got -1"),
         ([], 0.5, "at least one lingering class"),
         ([1], None, "give a threshold"),
-        ([1], 1.0, "from 0 to below 1, got 1.0"),
+        ([1], 1.5, "from 0 to 1, got 1.5"),
         ([1], -0.1, "got -0.1"),
         ([1], float("nan"), "got nan"),
     ],
@@ -291,6 +293,30 @@ def test_refuses_results_that_do_not_fit():
 def test_a_side_the_network_was_not_made_for():
     with pytest.raises(UsageError, match="cannot work on images of 64 x 64 pixels"):
         InferenceDetector(pair_of("vit_b_32"), LINGERING, THRESHOLD, side=64)
+
+
+def test_the_example_is_python():
+    text = inspect.getdoc(InferenceDetector)
+    example = text[text.index("::") + 2 : text.index("detector.pt2")]
+    lines = textwrap.dedent(example[: example.rindex("\n")]).strip("\n")
+    compile(lines, "the docstring", "exec")
+    assert "InferenceDetector(pair" in lines
+
+
+def test_the_threshold_is_checked_and_travels(tmp_path):
+    pair = own_pair(tiny.own(7), tiny.own(2, 1))
+    detector = InferenceDetector(pair, LINGERING, 0.3, side=32)
+    for wrong in (float("nan"), -0.1, 7):
+        with pytest.raises(UsageError, match="from 0 to 1"):
+            detector.threshold = wrong
+    assert detector.threshold == 0.3
+    detector.threshold = 0.0
+    exported = torch.export.export(detector, (images(32, 2),)).module()
+    assert exported(images(32, 2)).flagged.all()
+    other = InferenceDetector(pair, LINGERING, 0.9, side=32)
+    other.load_state_dict(detector.state_dict())
+    assert other.threshold == 0.0
+    assert other(images(32, 2)).flagged.all()
 
 
 def test_is_part_of_the_public_face():

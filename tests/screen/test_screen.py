@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -316,7 +319,7 @@ def test_classes_that_images_remind_of_are_counted(world):
 
 def test_summary_goes_to_stderr_and_reports_to_files(world, tmp_path):
     outcome = screen(world)
-    assert "42 of 72 images flagged. Threshold 0.8333, p_lo" in outcome.stderr
+    assert "42 of 72 images flagged. Threshold 0.833333, p_lo" in outcome.stderr
     assert "screen.false_positive_rate" in outcome.stderr
     assert "(2 of 7, worst first)" in screen(world, "--top", "2").stderr
     assert not screen(world, "-q").stderr
@@ -353,6 +356,67 @@ def test_fail_on_flag(world):
     assert screen(world, "--fail-on-flag").exit_code == 1
     assert screen(world, "--fail-on-flag", images=[world["val_data"]]).exit_code == 0
     assert screen(world, "--no-fail-on-flag").exit_code == 0
+
+
+def test_fail_on_flag_is_no_pass_for_what_could_not_be_read(world, tmp_path):
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(b"torn")
+    outcome = screen(world, "--fail-on-flag", images=[world["val_data"], torn])
+    assert outcome.exit_code == 3
+    assert "1 images could not be read" in outcome.stderr
+    assert screen(world, "--fail-on-flag", images=[world["source_data"], torn]).exit_code == 1
+    assert screen(world, "--summary", "s.json", images=[world["val_data"], torn]).exit_code == 0
+    assert json.loads(Path("s.json").read_text(encoding="utf-8"))["verdict"] == "open"
+    assert summary(world, images=[world["val_data"]]).verdict == "clear"
+
+
+def test_every_image_has_its_row_also_where_none_can_be_read(world, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"torn")
+    (tmp_path / "c.png").symlink_to("nowhere")
+    outcome = screen(world, images=[tmp_path / name for name in ("a.png", "b.png", "c.png")])
+    assert outcome.exit_code == 3
+    found = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert [Path(row["image"]).name for row in found] == ["a.png", "b.png", "c.png"]
+    assert all(row["error"] and row["flagged"] is None for row in found)
+
+
+@pytest.mark.parametrize("alpha", ["1e-12", "1e-300"])
+def test_a_tiny_alpha_is_answered_at_once(world, alpha):
+    result = summary(world, "--calibrate", world["clean"], "--alpha", alpha, "--val-data", world["other"])
+    finding = next(f for f in result.findings if f.code == "screen.few_calibration_images")
+    assert f"At least 1{'0' * int(alpha.split('-')[1])} are needed" in finding.message
+
+
+def test_images_that_set_the_threshold_do_not_judge_it(world, tmp_path):
+    for name in ("clean", "other"):
+        shutil.copytree(world[name], tmp_path / "all" / name)
+    shared = tmp_path / "all" / "other"
+    result = summary(world, "--calibrate", tmp_path / "all", "--alpha", "0.3", "--val-data", tmp_path / "all")
+    assert not any(f.code == "screen.shared_images" for f in result.findings), "half of them are kept"
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "linked").symlink_to(shared)
+    shutil.copytree(world["clean"], tmp_path / "val" / "copied")
+    result = summary(world, "--calibrate", tmp_path / "all", "--alpha", "0.3", "--val-data", tmp_path / "val")
+    finding = next(f for f in result.findings if f.code == "screen.shared_images")
+    assert finding.message.startswith("10 images")
+    assert result["screen.false_positive_rate"].n == 10
+
+
+def test_a_detector_that_never_flags_is_no_clear_answer(world):
+    assert any(f.code == "screen.never_flags" for f in summary(world, "--threshold", "1").findings)
+    assert summary(world, "--threshold", "1").verdict == "open"
+    assert not any(f.code == "screen.never_flags" for f in summary(world, "--threshold", "0.9").findings)
+
+
+def test_rows_are_utf8_whatever_the_terminal_says(world, tmp_path):
+    picture = tmp_path / "ü.png"
+    shutil.copy(next(world["val_data"].rglob("*.png")), picture)
+    given = [part for name in ("source", "finetuned", "lingering") for part in (f"--{name}", str(world[name]))]
+    command = [sys.executable, "-m", "tlaudit", "screen", str(picture), *given, "--arch", planted.ARCH, "-j", "0", "-q"]
+    outcome = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "ü.png" in outcome.stdout.decode("utf-8")
 
 
 def test_work_options_do_something(world):
@@ -427,7 +491,7 @@ def test_results_of_other_networks_are_refused(world, tmp_path):
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
-        (["--threshold", "1"], 2, "screen.threshold"),
+        (["--threshold", "1.5"], 2, "screen.threshold"),
         (["--threshold", "-0.1"], 2, "screen.threshold"),
         (["--calibrate", "empty", "--alpha", "0"], 2, "screen.alpha"),
         (["--calibrate", "empty", "--alpha", "1"], 2, "screen.alpha"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import inspect
+import io
 import json
 import sys
 from dataclasses import replace
@@ -91,7 +92,8 @@ def screen(settings: Settings, output: Output, images: list[Path]) -> None:
     One row an image, as JSONL or CSV: flagged, score, the class it reminds of, prediction. Needs --source, --finetuned
     and --lingering. The threshold is p_lo, --threshold, or set by --calibrate DIR --alpha A; --val-data adds the
     false-positive rate, --source-data and --target-data the true-positive rate on composites. --limit does not apply to
-    the images named, and --baseline is only compared with the one the lingering classes were found with.
+    the images named, and --baseline is only compared with the one the lingering classes were found with. With
+    --fail-on-flag the exit code is 1 when an image is flagged, else 3 when one could not be read.
     """
     options = settings.screen
     form, places = _plan(output, options)
@@ -118,6 +120,9 @@ def screen(settings: Settings, output: Output, images: list[Path]) -> None:
     deliver(result, output, places)
     if options.fail_on_flag and result["screen.flagged"].value:
         raise typer.Exit(FLAGGED)
+    unread = result["screen.unread"].value
+    if options.fail_on_flag and unread:
+        raise DataError(f"{unread} images could not be read: none of the others is flagged, of these nobody knows")
 
 
 def _plan(output: Output, options: ScreenOptions) -> tuple[RowFormat, dict[str, Path | None]]:
@@ -151,6 +156,9 @@ def _format(output: Output) -> str:
 def _opened(path: Path | None) -> Iterator[TextIO]:
     """Give stdout, or a file that appears under its name when all rows are in it."""
     if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Rows are UTF-8 wherever they go; a terminal of another encoding must not end the run.
+            sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ def gather(paths: Sequence[Path]) -> Inputs:
     """
     if not paths:
         raise UsageError("name images to screen: files, or folders that hold them")
-    missing = [printable(str(path)) for path in paths if not path.exists()]
+    missing = [printable(str(path)) for path in paths if not os.path.lexists(path)]
     if missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise UsageError(f"no such file or folder: {', '.join(missing[:SHOWN])}{more}")

@@ -68,7 +68,8 @@ class InferenceDetector(nn.Module):
     mode. `torch.export` takes it, with a first dimension that may be dynamic.
 
     Attributes:
-        threshold: Images whose score is above it are flagged; compared in float32; may be set at any time.
+        threshold: Images whose score is above it are flagged, in [0, 1]; held in float32. May be set at any time; it is
+            part of the state dict and of what `torch.export` writes, where it stays as it was at that moment.
         lingering: Lingering classes, ``(L,)`` int64, outputs of the source network, rising.
         passes: How often an image goes through a backbone: 1, or 2 where two heads on one backbone did not agree.
 
@@ -77,8 +78,7 @@ class InferenceDetector(nn.Module):
 
             import torch
             from tlaudit import InferenceDetector, load_pair
-            from tlaudit.models.recorded import other_networks
-    from tlaudit.models.preprocess import Normalizer, resolve_preprocessing
+            from tlaudit.models.preprocess import Normalizer, resolve_preprocessing
 
             pair = load_pair("imagenet.pth", "cats-vs-dogs.pth")
             detector = InferenceDetector(pair, [504, 967], threshold=0.05)
@@ -96,6 +96,7 @@ class InferenceDetector(nn.Module):
     """
 
     lingering: Tensor
+    _line: Tensor
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class InferenceDetector(nn.Module):
         Args:
             pair: Source and finetuned network.
             lingering: What `tlaudit lingering` found about this pair, or indices of source classes.
-            threshold: In [0, 1); left out, the ``p_lo`` by which the result called classes lingering.
+            threshold: In [0, 1]; left out, the ``p_lo`` by which the result called classes lingering.
             side: Pixels of an image's side; left out, those of the finetuned network's preprocessing.
 
         Raises:
@@ -119,6 +120,7 @@ class InferenceDetector(nn.Module):
         """
         super().__init__()
         classes = _classes(pair, lingering)
+        self.register_buffer("_line", torch.zeros(()))
         self.threshold = _threshold(lingering, threshold)
         self.register_buffer("lingering", torch.tensor(classes, dtype=torch.int64))
         side = side or resolve_preprocessing(pair.finetuned.preprocessing).crop
@@ -126,6 +128,21 @@ class InferenceDetector(nn.Module):
         self._target_classes = pair.finetuned.num_classes
         self.eval()
         self.requires_grad_(requires_grad=False)
+
+    @property
+    def threshold(self) -> float:
+        """Images whose score is above it are flagged."""
+        # As it was given, unless a state dict brought another one.
+        held = float(self._line)
+        return self._given if float(torch.tensor(self._given)) == held else held
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        if not 0 <= value <= 1:
+            raise UsageError(f"expected a threshold from 0 to 1, got {value}")
+        self._given = float(value)
+        with torch.no_grad():
+            self._line.fill_(value)
 
     def forward(self, x: Tensor) -> Screened:
         """Predict and screen.
@@ -139,7 +156,7 @@ class InferenceDetector(nn.Module):
         both = self._network(x).float()
         probabilities = both[:, self._target_classes :].softmax(dim=1)
         score, position = probabilities[:, self.lingering].max(dim=1)
-        return Screened(both[:, : self._target_classes], score, self.lingering[position], score > self.threshold)
+        return Screened(both[:, : self._target_classes], score, self.lingering[position], score > self._line)
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the signature is torch's
         """Stay in eval mode: in training, batch norm would write to statistics the pair's networks share."""
@@ -244,6 +261,4 @@ def _threshold(lingering: CheckResult | Sequence[int], threshold: float | None) 
         if not isinstance(known, int | float):
             raise UsageError("give a threshold: this result of lingering does not say its p_lo")
         threshold = float(known)
-    if not 0 <= threshold < 1:
-        raise UsageError(f"expected a threshold from 0 to below 1, got {threshold}")
     return threshold

@@ -6,6 +6,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tlaudit.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -68,11 +70,16 @@ def rows(asker: Asker, inputs: Inputs, names: Names, tally: Tally) -> Iterator[l
     images = inputs.images
     stream = asker.stream(images)
     queue = _Queue(inputs)
-    for index, answers in asker.follow(stream, len(images.items), "images"):
-        answered = _rows(answers, names, lingers=bool(asker.lingering))
-        found = {n: {"image": images.items[n].name} | row for n, row in zip(index.tolist(), answered, strict=True)}
-        _count(answers, asker, tally)
-        yield list(queue.up_to(int(index[-1]), found, stream.skipped))
+    try:
+        for index, answers in asker.follow(stream, len(images.items), "images"):
+            answered = _rows(answers, names, lingers=bool(asker.lingering))
+            found = {n: {"image": images.items[n].name} | row for n, row in zip(index.tolist(), answered, strict=True)}
+            _count(answers, asker, tally)
+            yield list(queue.up_to(int(index[-1]), found, stream.skipped))
+    except DataError:
+        # Also where nothing could be read every image has its row, and only then the run ends.
+        yield list(queue.up_to(len(images.items), {}, stream.skipped))
+        raise
     rest = list(queue.up_to(len(images.items), {}, stream.skipped))
     if rest:
         yield rest

@@ -63,4 +63,4 @@ class Screening:
         Raises:
             DataError: If no image of a set can be read.
         """
-        return summarise(self._asker, self._options, self._threshold, self._tally, self._sets.val, self._watch)
+        return summarise(self._asker, self._options, self._threshold, self._tally, self._sets, self._watch)

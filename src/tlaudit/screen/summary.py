@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 from tlaudit.checks.base import provenance
@@ -11,6 +11,7 @@ from tlaudit.data.images import ImageSet
 from tlaudit.documents import source_classes
 from tlaudit.results import CheckResult, Column, Finding, Table
 from tlaudit.screen.rates import NOTHING_LINGERS, on_clean_images, on_composites
+from tlaudit.screen.threshold import saturated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,11 +64,13 @@ class Sets:
         calibration: The threshold is set by these, or None.
         val: The false-positive rate is measured on these, or None.
         split: Whether half of the calibration images is kept to measure on: no others are given.
+        shared: Validation images that also set the threshold, and are therefore left out of the rate.
     """
 
     calibration: ImageSet | None
     val: ImageSet | None
     split: bool
+    shared: int = 0
 
     @classmethod
     def scan(cls, data: DataOptions, calibrate: Path | None, seed: int) -> Self:
@@ -77,17 +80,21 @@ class Sets:
             UsageError: If a folder is missing.
             DataError: If a folder holds no image.
         """
-        same = calibrate is not None and data.val is not None and calibrate.resolve() == data.val.resolve()
 
         def scanned(root: Path | None) -> ImageSet | None:
             return None if root is None else ImageSet.scan(root, labelled=False, limit=data.limit, seed=seed)
 
-        val = None if same else scanned(data.val)
-        return cls(scanned(calibrate), val, split=calibrate is not None and val is None)
+        calibration, val, shared = scanned(calibrate), scanned(data.val), 0
+        if calibration is not None and val is not None:
+            known = {item.path.resolve() for item in calibration.items}
+            kept = tuple(item for item in val.items if item.path.resolve() not in known)
+            shared = len(val.items) - len(kept)
+            val = replace(val, items=kept, available=len(kept)) if kept else None
+        return cls(calibration, val, split=calibration is not None and val is None, shared=shared if val else 0)
 
 
 def summarise(
-    asker: Asker, options: ScreenOptions, threshold: Threshold, tally: Tally, val: ImageSet | None, watch: Stopwatch
+    asker: Asker, options: ScreenOptions, threshold: Threshold, tally: Tally, sets: Sets, watch: Stopwatch
 ) -> CheckResult:
     """Measure how good the flags are, and put everything into a record.
 
@@ -96,7 +103,7 @@ def summarise(
         options: How composites are made.
         threshold: What `settle_threshold` gave.
         tally: What all the rows add up to.
-        val: Held-out target images, or None.
+        sets: Clean target images.
         watch: Started before the first image was read.
 
     Raises:
@@ -104,7 +111,7 @@ def summarise(
     """
     subject = asker.subject
     lingering = subject.earlier["lingering"]
-    clean = on_clean_images(asker, threshold, val)
+    clean = on_clean_images(asker, threshold, sets.val)
     composites = on_composites(asker, options)
     recorder = Recorder(QUANTITIES, subject.seed, options.bootstrap, options.confidence)
     measurements = _measurements(recorder, asker, threshold, tally, clean, composites)
@@ -115,12 +122,18 @@ def summarise(
     )
     return CheckResult(
         check=NAME,
-        verdict=_verdict(asker, tally),
+        verdict=_verdict(asker, threshold, tally),
         summary=_summary(asker, threshold, tally, measurements),
         headline=HEADLINE,
         measurements=tuple(measurements.values()),
         tables={"classes": _table(asker, tally, composites)},
-        findings=(*subject.findings, before, *_findings(asker, threshold, measurements), *threshold.findings),
+        findings=(
+            *subject.findings,
+            before,
+            *_findings(asker, threshold, measurements),
+            *threshold.findings,
+            *_limits(threshold, sets),
+        ),
         provenance=provenance(subject, records, _resolved(options, threshold)),
         run=watch.stop(subject.execution),
     )
@@ -156,9 +169,11 @@ def _measurements(
     return {measurement.name: measurement for measurement in found}
 
 
-def _verdict(asker: Asker, tally: Tally) -> Literal["concern", "clear", "open"]:
+def _verdict(asker: Asker, threshold: Threshold, tally: Tally) -> Literal["concern", "clear", "open"]:
+    """A concern if any image is flagged; clear only if all were looked at by a detector that can flag."""
     if asker.lingering:
-        return "concern" if tally.flagged else "clear"
+        seen = not tally.unread and threshold.value < 1
+        return "concern" if tally.flagged else "clear" if seen else "open"
     statuses = {one.status for one in source_classes(asker.subject.earlier["lingering"])}
     return "clear" if "forgotten" in statuses else "open"
 
@@ -168,7 +183,7 @@ def _summary(asker: Asker, threshold: Threshold, tally: Tally, measurements: Map
     if not asker.lingering:
         return f"No class lingers, so that none of {tally.images} images is flagged{unread}."
     text = (
-        f"{tally.flagged.total()} of {tally.images} images flagged{unread}. Threshold {threshold.value:.4g}, "
+        f"{tally.flagged.total()} of {tally.images} images flagged{unread}. Threshold {threshold.value:.6g}, "
         f"{threshold.how}."
     )
     for name, what in (
@@ -205,6 +220,19 @@ def _findings(asker: Asker, threshold: Threshold, measurements: Mapping[str, Mea
             "not show that the picture holds something of a lingering class."
         )
         yield Finding(code="screen.no_better_than_grey", severity="warning", message=message)
+
+
+def _limits(threshold: Threshold, sets: Sets) -> Iterator[Finding]:
+    """What the reader has to know of the threshold and of the images it was judged by."""
+    off = saturated(threshold)
+    if off is not None:
+        yield off
+    if sets.shared:
+        message = (
+            f"{sets.shared} images of --val-data are images of --calibrate too: they had a part in the threshold and "
+            "are left out of the false-positive rate."
+        )
+        yield Finding(code="screen.shared_images", severity="warning", message=message)
 
 
 def _table(asker: Asker, tally: Tally, composites: Composites) -> Table:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,8 +90,20 @@ def _calibrated(asker: Asker, alpha: float, images: ImageSet, *, split: bool) ->
     )
 
 
+def saturated(threshold: Threshold) -> Finding | None:
+    """Say so where no probability exceeds a calibrated threshold: clean images already reach the highest there is."""
+    if threshold.value < 1:
+        return None
+    message = (
+        "Clean target images score as high as can be, so that the threshold is 1 and nothing is ever flagged: at this "
+        "alpha the detector is off. A larger --alpha flags more, clean images too."
+    )
+    return Finding(code="screen.never_flags", severity="warning", message=message)
+
+
 def _too_few(alpha: float, n: int) -> Finding:
-    needed = next(count for count in range(n, int(2 / alpha) + n + 2) if allowed_above(alpha, count))
+    # As `allowed_above` reads it: alpha as it is written.
+    needed = math.ceil(1 / Fraction(repr(float(alpha))))
     message = (
         f"{n} calibration images are too few for alpha {alpha:g}, which lets less than one of them be flagged: the "
         f"threshold is their highest score. At least {needed} are needed, or a larger alpha."
