@@ -27,6 +27,7 @@ REPORTS_SEE = {"results", "exhibits", "records", "errors", "reports"}
 STRANGERS_MAY_SHARE = {
     "checks": {
         "base",
+        "composed",
         "explained",
         "gallery",
         "judged",

@@ -275,7 +275,6 @@ def assemble(
         *_source_findings(source, classes, by_order=match.by_order),
         *(_target_findings(labels, pair) if labels else ()),
     ]
-    device = resolve_device(execution.device)
     return Subject(
         pair=pair,
         source=_label(source, match.indices),
@@ -283,18 +282,20 @@ def assemble(
         target=target,
         val=labels,
         preprocessing=_preprocessing(pair, preprocess),
-        execution=Execution(
-            device=device,
-            precision=execution.precision,
-            batch_size=execution.batch_size,
-            workers=default_workers(device) if execution.workers is None else execution.workers,
-        ),
+        execution=settled(execution),
         seed=execution.seed,
         limit=data.limit,
         strict=data.strict,
         findings=tuple(findings),
         progress=progress,
     )
+
+
+def settled(options: ExecutionOptions) -> Execution:
+    """Pick device and workers; raises UsageError if the device is not there."""
+    device = resolve_device(options.device)
+    workers = default_workers(device) if options.workers is None else options.workers
+    return Execution(device, options.precision, options.batch_size, workers)
 
 
 def _source_findings(source: ImageSet, classes: ClassNames, *, by_order: bool) -> Iterator[Finding]:

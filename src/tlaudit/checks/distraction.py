@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlaudit.checks.base import Stopwatch, provenance
+from tlaudit.checks.composed import composed
 from tlaudit.checks.explained import LABEL, Explainer
 from tlaudit.checks.gallery import exhibit
 from tlaudit.checks.judged import COMMON, LINGERING, Judgement
@@ -18,7 +19,6 @@ from tlaudit.checks.tally import Background, composite_rows, mean, tally
 from tlaudit.checks.target_task import other_task, target_classes
 from tlaudit.checks.vocabulary_distraction import QUANTITIES, ROW_COLUMNS
 from tlaudit.data.composite_files import CompositeFolder, CompositeRow
-from tlaudit.data.composites import CompositeStream, OverlayPool
 from tlaudit.data.rows import RowFile
 from tlaudit.documents import source_classes
 from tlaudit.results import CheckResult, Finding
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tlaudit.checks.tally import Tally
     from tlaudit.checks.target_task import TargetClasses
     from tlaudit.config import DistractionOptions
-    from tlaudit.data.composites import Composite
+    from tlaudit.data.composites import Composite, CompositeStream
     from tlaudit.documents import SourceClass
     from tlaudit.exhibits import Exhibit
     from tlaudit.records import Cell
@@ -159,7 +159,10 @@ def _look(subject: Subject, options: DistractionOptions, chosen: Sequence[Backgr
         folder = files.enter_context(CompositeFolder(options.save_composites)) if options.save_composites else None
         table = files.enter_context(RowFile(options.save_rows, ROW_COLUMNS)) if options.save_rows else None
         explainer = Explainer(subject, options)
-        pool, stream = _composites(subject, options, chosen)
+        # Under --strict-data an image that cannot be read ends the run; else it is known from the check before.
+        skipped = () if subject.strict else subject.earlier["lingering"].provenance.data["source"].skipped
+        indices = [one.source.index for one in chosen]
+        pool, stream = composed(subject, indices, options, unusable={one.file for one in skipped})
         targets = target_classes(subject)
         names = _Names(subject, targets)
         backgrounds = {one.source.index: one for one in chosen}
@@ -188,38 +191,6 @@ def _look(subject: Subject, options: DistractionOptions, chosen: Sequence[Backgr
         no_labels=targets.unknown,
         overlays=len(pool.items),
     )
-
-
-def _composites(
-    subject: Subject, options: DistractionOptions, chosen: Sequence[Background]
-) -> tuple[OverlayPool, CompositeStream]:
-    execution, preprocessing = subject.execution, subject.preprocessing["finetuned"]
-    pool = OverlayPool.load(
-        subject.target,
-        preprocessing,
-        scale=options.overlay_scale,
-        overlays=options.overlays,
-        seed=subject.seed,
-        batch_size=execution.batch_size,
-        workers=execution.workers,
-        strict=subject.strict,
-        progress=subject.progress,
-    )
-    skipped = subject.earlier["lingering"].provenance.data["source"].skipped
-    stream = CompositeStream(
-        subject.source.images,
-        subject.source.labels,
-        [one.source.index for one in chosen],
-        pool,
-        preprocessing,
-        per_class=options.per_class,
-        seed=subject.seed,
-        batch_size=execution.batch_size,
-        workers=execution.workers,
-        strict=subject.strict,
-        unusable=set() if subject.strict else {one.file for one in skipped},
-    )
-    return pool, stream
 
 
 def _each(

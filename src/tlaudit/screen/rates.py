@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.data.composites import CompositeStream, OverlayPool
+from tlaudit.checks.composed import composed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +106,7 @@ def on_composites(asker: Asker, options: ScreenOptions) -> Composites:
         given = subject.source.images.items and subject.target.items
         absent = NOTHING_LINGERS if not asker.lingering else NO_SOURCE_IMAGES if given else NO_COMPOSITES
         return _composites(counts, absent, {})
-    pool, stream = _stream(asker, options, classes)
+    pool, stream = composed(subject, classes, options)
     batches = subject.progress(stream, total=len(stream), label="composites", size=lambda batch: len(batch.composites))
     for batch in batches:
         on_source = asker.ask(batch.pixels, "composites").flagged.tolist()
@@ -120,32 +120,3 @@ def on_composites(asker: Asker, options: ScreenOptions) -> Composites:
 def _composites(counts: dict[int, list[int]], absent: str | None, records: dict[str, DataRecord]) -> Composites:
     made, flagged, on_grey = torch.tensor(list(counts.values()), dtype=torch.int64).reshape(-1, 3).unbind(dim=1)
     return Composites(tuple(counts), made, flagged, on_grey, absent, records)
-
-
-def _stream(asker: Asker, options: ScreenOptions, classes: tuple[int, ...]) -> tuple[OverlayPool, CompositeStream]:
-    subject, preprocessing = asker.subject, asker.subject.preprocessing["finetuned"]
-    execution = subject.execution
-    pool = OverlayPool.load(
-        subject.target,
-        preprocessing,
-        scale=options.overlay_scale,
-        overlays=options.overlays,
-        seed=subject.seed,
-        batch_size=execution.batch_size,
-        workers=execution.workers,
-        strict=subject.strict,
-        progress=subject.progress,
-    )
-    stream = CompositeStream(
-        subject.source.images,
-        subject.source.labels,
-        classes,
-        pool,
-        preprocessing,
-        per_class=options.per_class,
-        seed=subject.seed,
-        batch_size=execution.batch_size,
-        workers=execution.workers,
-        strict=subject.strict,
-    )
-    return pool, stream

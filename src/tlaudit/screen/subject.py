@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import LabelledImages, Subject, assemble
+from tlaudit.checks.base import LabelledImages, Subject, assemble, settled
 from tlaudit.checks.target_task import target_classes
 from tlaudit.data.classes import ClassNames
 from tlaudit.data.images import ImageSet
@@ -16,7 +16,6 @@ from tlaudit.documents import source_classes
 from tlaudit.errors import UsageError
 from tlaudit.models.preprocess import resolve_preprocessing
 from tlaudit.models.recorded import other_networks
-from tlaudit.models.runtime import Execution, default_workers, resolve_device
 from tlaudit.results import Finding
 
 if TYPE_CHECKING:
@@ -74,7 +73,6 @@ def screened_subject(
 
 
 def _without_composites(pair: Pair, data: DataOptions, execution: ExecutionOptions, progress: Progress) -> Subject:
-    device = resolve_device(execution.device)
     target = data.target
     return Subject(
         pair=pair,
@@ -83,12 +81,7 @@ def _without_composites(pair: Pair, data: DataOptions, execution: ExecutionOptio
         target=ImageSet.scan(target, labelled=False, limit=data.limit, seed=execution.seed) if target else _NOTHING,
         val=None,
         preprocessing={},
-        execution=Execution(
-            device=device,
-            precision=execution.precision,
-            batch_size=execution.batch_size,
-            workers=default_workers(device) if execution.workers is None else execution.workers,
-        ),
+        execution=settled(execution),
         seed=execution.seed,
         limit=data.limit,
         strict=data.strict,
