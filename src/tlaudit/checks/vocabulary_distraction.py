@@ -14,7 +14,7 @@ QUANTITIES = {
     "distraction.null_mean": Quantity(
         "overlap",
         "neither",
-        "The same against the source's map of another composite of the class: overlap without a shared cause.",
+        "The same against the source's map of another composite of the class.",
     ),
     "distraction.excess_over_null": Quantity("overlap", "lower", "Distraction above that null, paired over classes."),
     "distraction.baseline_mean": Quantity("overlap", "neither", "Distraction of the from-scratch network."),
