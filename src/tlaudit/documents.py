@@ -93,6 +93,11 @@ def source_classes(lingering: CheckResult) -> list[SourceClass]:
     return classes
 
 
+def lingering_classes(lingering: CheckResult) -> list[SourceClass]:
+    """List those that linger, in index order; errors as of `source_classes`."""
+    return [one for one in source_classes(lingering) if one.status == "lingering"]
+
+
 def _version(text: str) -> str:
     document = json.loads(text)
     if not isinstance(document, dict) or "schema_version" not in document:

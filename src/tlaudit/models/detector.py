@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from tlaudit.documents import source_classes
+from tlaudit.documents import lingering_classes
 from tlaudit.errors import UsageError
 from tlaudit.models.preprocess import resolve_preprocessing
 from tlaudit.models.recorded import other_networks
@@ -240,7 +240,7 @@ def _classes(pair: Pair, lingering: CheckResult | Sequence[int]) -> list[int]:
             raise UsageError(
                 f"the result of lingering is about {'; '.join(differences)}: run tlaudit lingering on this pair"
             )
-        chosen = [one.index for one in source_classes(lingering) if one.status == "lingering"]
+        chosen = [one.index for one in lingering_classes(lingering)]
         if not chosen:
             raise UsageError("no class lingers in this result: there is nothing to screen for")
     else:

@@ -11,7 +11,7 @@ import torch
 
 from tlaudit.checks.base import asked, refuse_nan
 from tlaudit.data.images import ImageStream
-from tlaudit.documents import source_classes
+from tlaudit.documents import lingering_classes
 from tlaudit.models.detector import InferenceDetector
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.models.runtime import class_scores
@@ -63,7 +63,7 @@ class Asker:
         """
         result = subject.earlier["lingering"]
         self.subject = subject
-        self.lingering = tuple(one.index for one in source_classes(result) if one.status == "lingering")
+        self.lingering = tuple(one.index for one in lingering_classes(result))
         preprocessing = subject.preprocessing["finetuned"]
         module = subject.pair.finetuned.module
         if self.lingering:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from tlaudit.checks.base import provenance
 from tlaudit.checks.measured import Quantity, Recorder
 from tlaudit.data.images import ImageSet
-from tlaudit.documents import source_classes
+from tlaudit.documents import lingering_classes, source_classes
 from tlaudit.results import CheckResult, Column, Finding, Table
 from tlaudit.screen.rates import NOTHING_LINGERS, on_clean_images, on_composites
 from tlaudit.screen.threshold import saturated
@@ -237,7 +237,7 @@ def _limits(threshold: Threshold, sets: Sets) -> Iterator[Finding]:
 
 def _table(asker: Asker, tally: Tally, composites: Composites) -> Table:
     """One row for each lingering class, in index order."""
-    lingering = [one for one in source_classes(asker.subject.earlier["lingering"]) if one.status == "lingering"]
+    lingering = lingering_classes(asker.subject.earlier["lingering"])
     columns = (composites.composites, composites.flagged, composites.on_grey)
     counts = dict(zip(composites.classes, zip(*(c.tolist() for c in columns), strict=True), strict=True))
     rows: list[dict[str, Cell]] = []
