@@ -1,10 +1,11 @@
 """Composites per second of Grad-CAM, beside the bare forward pass, pytorch-grad-cam and captum, in one run.
 
 Ours is all that the distraction check makes of a batch: the maps, their upsampling, the top pixels over the background
-and their overlap with given masks. The bare forward pass gives logits and nothing else; the other two give maps at the
-size of the images. All explain one ResNet-18 with random weights on one batch, and take turns, batch by batch, so that
-a busy machine slows them alike. The network and the batch lie channels-last in memory, as the checks have them;
-pytorch-grad-cam is timed both with that and with what torchvision and a data loader give, which is how it is used.
+and their overlap with given masks, batch norms folded into convolutions as the check folds them. The bare forward pass,
+nothing folded, gives logits and nothing else; the other two give maps at the size of the images. All explain one
+ResNet-18 with random weights on one batch, and take turns, batch by batch, so that a busy machine slows them alike. The
+network and the batch lie channels-last in memory, as the checks have them; pytorch-grad-cam is timed both with that and
+with what torchvision and a data loader give, which is how it is used.
 
     python bench/attribution.py --rounds 10 --precision fp32 bf16
 """
@@ -25,6 +26,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from tlaudit.measure.overlap import overlap, top_pixels
 from tlaudit.models.attribution import Attributor, upsampled
+from tlaudit.models.folding import folded
 from tlaudit.models.runtime import Execution, resolve_device
 
 LAYER = "layer4"
@@ -50,7 +52,7 @@ class Contest:
         self.background[:, : int(0.4 * side), : int(0.4 * side)] = False
         given = torch.rand(self.background.shape, generator=generator).to(execution.device)
         self.given = top_pixels(given, self.background)
-        self.attributor = Attributor(self.frozen, LAYER)
+        self.attributor = Attributor(folded(self.frozen, self.pixels[:2], keep=(LAYER,)), LAYER)
         self.library = self._library(self.trainable)
         self.library_as_usual = self._library(self.usual)
         self.captum = LayerGradCam(self.trainable, self.trainable.get_submodule(LAYER))
