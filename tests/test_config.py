@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from tlaudit.cli.options import FLAGS
-from tlaudit.config import Settings, load_settings, settle
+from tlaudit.config import load_settings, settle
 from tlaudit.errors import ConfigError
+from tlaudit.options import Settings
 
 
 def write(folder, text, name="tlaudit.toml"):

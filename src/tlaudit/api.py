@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlaudit.checks import run_check
-from tlaudit.checks.base import assemble
+from tlaudit.checks.assembly import assemble
 from tlaudit.checks.earlier import refuse_other_subject
 from tlaudit.config import settle
 from tlaudit.documents import read_result

@@ -1,7 +1,7 @@
-"""What a run is told: the options of every command, and where they come from.
+"""Where options come from: the command line wins over the configuration file, and that over the default.
 
-A value on the command line wins over one in ``tlaudit.toml`` (or ``[tool.tlaudit]`` of ``pyproject.toml``), and that
-one over the default. Unknown keys are errors that name the nearest known one.
+The file is ``tlaudit.toml`` or ``[tool.tlaudit]`` of ``pyproject.toml``. Unknown keys are errors that name the nearest
+known one.
 """
 
 from __future__ import annotations
@@ -9,185 +9,14 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from tlaudit.errors import ConfigError
+from tlaudit.options import Settings
 
 FILE_NAME = "tlaudit.toml"
-
-Interpolation = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "lanczos", "box", "hamming"]
-Precision = Literal["fp32", "bf16", "fp16"]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1, strict=True)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-_Resamples = Annotated[int, Field(ge=100, strict=True)]
-_Side = Annotated[int, Field(ge=1, le=8192, strict=True)]
-_Mean = Annotated[float, Field(ge=0, le=1)]
-_Spread = Annotated[float, Field(gt=0, le=1)]
-
-
-class Options(BaseModel):
-    """Base of all options: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelOptions(Options):
-    """Which networks are audited and how their checkpoints are read."""
-
-    source: str | None = Field(default=None, description="File, torchvision:NAME[:WEIGHTS] or timm:NAME.")
-    finetuned: str | None = None
-    baseline: str | None = Field(
-        default=None, description="Same architecture, trained on the target data from scratch."
-    )
-    arch: str | None = Field(
-        None, description="Torchvision's name, timm:NAME, package.module:factory or file.py:factory."
-    )
-    source_arch: str | None = Field(default=None, description="Where the source differs from `arch`.")
-    baseline_arch: str | None = Field(default=None, description="Where the baseline differs from `arch`.")
-    head: str | None = Field(default=None, description="Module path of the classification head.")
-    use_ema: Flag = Field(default=False, description="Take the averaged weights where a checkpoint holds both.")
-    allow_pickle: Flag = Field(default=False, description="Run code a pickle asks for. Only for files you trust.")
-
-
-class DataOptions(Options):
-    """Which images are looked at."""
-
-    source: Path | None = Field(
-        default=None, description="Class folders of source images; may cover some classes only."
-    )
-    target: Path | None = Field(default=None, description="Images the network was finetuned on; class folders or flat.")
-    val: Path | None = Field(default=None, description="Class folders of held-out target images.")
-    class_map: Path | None = Field(default=None, description="JSON or CSV: source folder to class index or name.")
-    strict: Flag = Field(default=False, description="An unreadable image ends the run.")
-    limit: Positive | None = Field(default=None, description="At most so many images of each set, a seeded sample.")
-
-
-class PreprocessOptions(Options):
-    """How pictures become inputs; what is left out comes from the weights' metadata, else ImageNet's."""
-
-    resize: _Side | None = Field(default=None, description="Short side in pixels.")
-    crop: _Side | None = Field(default=None, description="Side of the centre crop in pixels.")
-    interpolation: Interpolation | None = None
-    mean: tuple[_Mean, _Mean, _Mean] | None = Field(default=None, description="Mean per channel, R G B, in [0, 1].")
-    std: tuple[_Spread, _Spread, _Spread] | None = Field(default=None, description="Spread per channel, in (0, 1].")
-
-
-class PreprocessTable(PreprocessOptions):
-    """Preprocessing for all networks, and what differs for one of them."""
-
-    source: PreprocessOptions = PreprocessOptions()
-    finetuned: PreprocessOptions = PreprocessOptions()
-    baseline: PreprocessOptions = PreprocessOptions()
-
-
-class ExecutionOptions(Options):
-    """How the work is done; apart from the seed and the precision no number depends on it."""
-
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
-    precision: Precision = "fp32"
-    batch_size: Positive = 64
-    workers: Count | None = Field(default=None, description="Processes that decode images.")
-    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
-
-
-class IntervalOptions(Options):
-    """How uncertainty is stated."""
-
-    bootstrap: _Resamples = Field(default=2000, description="Resamples of a bootstrap interval.")
-    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.95, description="Coverage of the intervals.")
-
-
-class LingeringOptions(IntervalOptions):
-    """The choices `tlaudit lingering` leaves open (docs/methods.md)."""
-
-    k: Positive = Field(default=5, description="An image counts for its k most probable source classes.")
-    v_lo: Share | None = Field(
-        default=None, description="Highest prevalence of an absent class, share of the target images."
-    )
-    v_lo_count: Count | None = Field(default=None, description="The same as a number of images.")
-    p_lo: Share | None = Field(
-        default=None, description="A class lingers above this mean probability; default 10 / classes."
-    )
-
-    @model_validator(mode="after")
-    def _one_threshold(self) -> Self:
-        if self.v_lo is not None and self.v_lo_count is not None:
-            raise ValueError("v_lo (a share) and v_lo_count (a number of images) say the same thing: give one")
-        return self
-
-
-class DistractionOptions(IntervalOptions):
-    """The choices `tlaudit distraction` leaves open (docs/methods.md)."""
-
-    per_class: Positive = Field(default=100, description="Composites of each class.")
-    max_classes: Positive | None = Field(default=None, description="At most so many lingering classes; default all.")
-    class_choice: Literal["worst", "sample"] = Field(
-        default="worst", description="Which, if not all: the best recognised ones, or a seeded sample."
-    )
-    common_classes: Count = Field(default=20, description="Most prevalent source classes as a control; 0 for none.")
-    overlay_scale: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.4, description="Side of the overlay as a share of the picture's."
-    )
-    overlays: Positive = Field(default=1000, description="At most so many target images serve as overlays.")
-    margin: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="Frame around the overlay that does not count as background, share of the side."
-    )
-    percentile: Annotated[float, Field(ge=0, lt=100)] = Field(
-        default=80.0, description="Pixels above this percentile of the background are top pixels."
-    )
-    method: str = Field(default="gradcam", description="Attribution method.")
-    layer: str | None = Field(default=None, description="Module path whose output is explained.")
-    gallery: Annotated[int, Field(ge=0, le=60, strict=True)] = Field(
-        default=12, description="Classes shown in pictures, and half as many of the control."
-    )
-    lingering: Path | None = Field(default=None, description="Result of tlaudit lingering, instead of running it.")
-    save_composites: Path | None = Field(default=None, description="Folder for the composites and composites.csv.")
-    save_rows: Path | None = Field(default=None, description="CSV or Parquet file, one row a composite.")
-
-
-class ScreenOptions(IntervalOptions):
-    """The choices `tlaudit screen` leaves open (docs/methods.md)."""
-
-    lingering: Path | None = Field(default=None, description="Result of tlaudit lingering about these networks.")
-    threshold: Share | None = Field(
-        default=None, description="Flag images whose score is above it; default the p_lo of the lingering result."
-    )
-    calibrate: Path | None = Field(default=None, description="Clean target images that the threshold is set by.")
-    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.01, description="At most this share of the calibration images is flagged."
-    )
-    per_class: Positive = Field(default=10, description="Composites of each lingering class.")
-    overlay_scale: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.4, description="Side of the overlay as a share of the picture's."
-    )
-    overlays: Positive = Field(default=1000, description="At most so many target images serve as overlays.")
-    summary: Path | None = Field(default=None, description="JSON file for threshold, rates and provenance.")
-    fail_on_flag: Flag = Field(default=False, description="Exit code 1 when an image is flagged.")
-
-    @model_validator(mode="after")
-    def _one_threshold(self) -> Self:
-        if self.threshold is not None and self.calibrate is not None:
-            raise ValueError("threshold and calibrate both set the threshold: give one")
-        if self.calibrate is None and "alpha" in self.model_fields_set:
-            raise ValueError("alpha is the share of the images of calibrate that may be flagged: give calibrate")
-        return self
-
-
-class Settings(Options):
-    """Everything a configuration file may say."""
-
-    models: ModelOptions = ModelOptions()
-    data: DataOptions = DataOptions()
-    preprocess: PreprocessTable = PreprocessTable()
-    execution: ExecutionOptions = ExecutionOptions()
-    lingering: LingeringOptions = LingeringOptions()
-    distraction: DistractionOptions = DistractionOptions()
-    screen: ScreenOptions = ScreenOptions()
-
 
 _ALTERNATIVES = {
     "lingering": ({"v_lo", "v_lo_count"},),
@@ -199,6 +28,8 @@ _ROLES = {"source", "finetuned", "baseline"}
 _PATHS = {
     "distraction": {"lingering", "save_composites", "save_rows"},
     "screen": {"lingering", "calibrate", "summary"},
+    "erosion": {"data"},
+    "stress": {"test", "runs"},
     "data": {"source", "target", "val", "class_map"},
     "models": {"source", "finetuned", "baseline", "arch", "source_arch", "baseline_arch"},
 }
@@ -208,7 +39,8 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
     """Read the configuration file, if there is one, and lay the command line over it.
 
     Args:
-        overrides: What the command line says, by section and key; ``None`` means "not given".
+        overrides: What the command line says, by section (``stress.training`` is a table in a table) and
+            key; ``None`` means "not given".
         path: The file to read. Without it ``tlaudit.toml``, else a ``pyproject.toml`` with ``[tool.tlaudit]``, of the
             current folder is read.
 
@@ -222,7 +54,11 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
     written = _read(path)
     for section, values in overrides.items():
         given = {key: value for key, value in values.items() if value is not None}
-        kept = written.setdefault(section, {})
+        *parents, name = section.split(".")
+        table: Any = written
+        for parent in parents:
+            table = table.setdefault(parent, {}) if isinstance(table, dict) else None
+        kept = table.setdefault(name, {}) if isinstance(table, dict) else None
         if not given or not isinstance(kept, dict):
             continue
         for alternatives in _ALTERNATIVES.get(section, ()):
@@ -233,7 +69,7 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
             for role in _ROLES & kept.keys():
                 if isinstance(kept[role], dict):
                     kept[role] = {key: value for key, value in kept[role].items() if key not in given}
-        written[section] = kept | given
+        table[name] = kept | given
     return settle(written)
 
 

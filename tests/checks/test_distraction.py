@@ -18,12 +18,12 @@ import reference
 import tiny
 from readers import DEFINITIONS, KNOWN, PREPROCESS, SIDE
 from tlaudit import CheckResult, distraction, lingering, load_pair
-from tlaudit.checks.base import assemble
+from tlaudit.checks.assembly import assemble
 from tlaudit.checks.earlier import read_lingering
-from tlaudit.config import DataOptions, ExecutionOptions, LingeringOptions, PreprocessTable
 from tlaudit.data.composites import CompositeStream
 from tlaudit.errors import DataError, UsageError
 from tlaudit.models.attribution import Attributor
+from tlaudit.options import DataOptions, ExecutionOptions, LingeringOptions, PreprocessTable
 
 EXECUTION = {"device": "cpu", "workers": 0, "batch_size": 7}
 

@@ -234,7 +234,7 @@ def test_needs_its_inputs(world):
 
 def test_a_crash_is_one_line_and_no_answer(world, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("tlaudit.checks.base.assemble", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("tlaudit.checks.assembly.assemble", lambda *_, **__: 1 / 0)
     outcome = run(*flags(world))
     assert outcome.exit_code == 3
     assert "crashed: ZeroDivisionError" in outcome.stderr
@@ -246,7 +246,7 @@ def test_ctrl_c_is_130(world, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tlaudit.checks.base.assemble", interrupted)
+    monkeypatch.setattr("tlaudit.checks.assembly.assemble", interrupted)
     assert run(*flags(world)).exit_code == 130
 
 
@@ -255,7 +255,7 @@ def test_builds_of_torch_that_do_not_match_are_named(world, monkeypatch):
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr("tlaudit.models.pair.load_pair", mismatched)
-    monkeypatch.setattr("tlaudit.checks.base.assemble", mismatched)
+    monkeypatch.setattr("tlaudit.checks.assembly.assemble", mismatched)
     outcome = run(*flags(world))
     assert outcome.exit_code == 3
     assert "different builds" in outcome.stderr

@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 
 from tlaudit import load_model
 from tlaudit.cli.app import app
-from tlaudit.config import ExecutionOptions
 from tlaudit.demo import world
 from tlaudit.demo.audit import audit_world
 from tlaudit.demo.drawing import draw_source, draw_target
 from tlaudit.demo.training import PREPROCESSING
 from tlaudit.errors import InstallationError
 from tlaudit.models.preprocess import Normalizer
+from tlaudit.options import ExecutionOptions
 
 EXECUTION = ExecutionOptions(device="cpu", workers=0)
 REPOSITORY = Path(__file__).parents[2]

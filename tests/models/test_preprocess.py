@@ -5,9 +5,9 @@ import torch
 from torchvision.transforms import Compose, ConvertImageDtype, Normalize, ToTensor
 from torchvision.transforms.functional import to_pil_image
 
-from tlaudit.config import PreprocessOptions
 from tlaudit.errors import ShapeError, UsageError
 from tlaudit.models.preprocess import IMAGENET, Normalizer, PreprocessOverrides, resolve_preprocessing
+from tlaudit.options import PreprocessOptions
 from tlaudit.results import Preprocessing
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from tlaudit.checks.lingering import LingeringCheck
 
 if TYPE_CHECKING:
     from tlaudit.checks.base import Subject
-    from tlaudit.config import Settings
+    from tlaudit.options import Settings
     from tlaudit.results import CheckResult
 
 CHECKS: dict[str, Check[Any]] = {check.name: check for check in (LingeringCheck(), DistractionCheck())}

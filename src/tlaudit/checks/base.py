@@ -15,12 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import torch
-
-from tlaudit.data.classes import ClassNames, match_folders, target_labels
 from tlaudit.data.images import ImageSet, ImageStream
 from tlaudit.errors import DataError, UsageError
-from tlaudit.models.preprocess import Normalizer, resolve_preprocessing
+from tlaudit.models.preprocess import Normalizer
 from tlaudit.models.runtime import Execution, default_workers, resolve_device
 from tlaudit.results import CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
 
@@ -29,8 +26,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from tlaudit.config import DataOptions, ExecutionOptions, Options, PreprocessTable
+    from tlaudit.data.classes import ClassNames
     from tlaudit.models.pair import Pair
+    from tlaudit.options import ExecutionOptions, Options
     from tlaudit.records import Cell
 
 log = logging.getLogger(__name__)
@@ -238,114 +236,11 @@ class Check(Protocol[OptionsT_contra]):
         """Measure."""
 
 
-def assemble(
-    pair: Pair,
-    data: DataOptions,
-    *,
-    preprocess: PreprocessTable,
-    execution: ExecutionOptions,
-    progress: Progress = silent,
-) -> Subject:
-    """Put a subject together from networks and options: find the images, match folders to classes, pick the device.
-
-    Args:
-        pair: The networks.
-        data: Folders of images; `source` and `target` must be there.
-        preprocess: Overrides of what the weights say about preprocessing.
-        execution: Device, precision, batch size, workers and seed.
-        progress: Shows how far a pass is.
-
-    Returns:
-        The subject of a check.
-
-    Raises:
-        UsageError: If a folder is missing or an option cannot be met.
-        ClassMatchError: If a folder fits no class of its model, or several.
-        DataError: If a folder holds no image.
-    """
-    if data.source is None or data.target is None:
-        raise UsageError("source images and target images are needed: --source-data DIR --target-data DIR")
-    source = ImageSet.scan(data.source, labelled=True, limit=data.limit, seed=execution.seed)
-    target = ImageSet.scan(data.target, labelled=False, limit=data.limit, seed=execution.seed)
-    classes = ClassNames.of_model(pair.source.num_classes, pair.source.classes)
-    match = match_folders(source.folders, classes, data.class_map)
-    labels = _target_labels(data.val, target, pair, data.limit, execution.seed) if data.val else None
-    findings = [
-        *pair.findings,
-        *_source_findings(source, classes, by_order=match.by_order),
-        *(_target_findings(labels, pair) if labels else ()),
-    ]
-    return Subject(
-        pair=pair,
-        source=_label(source, match.indices),
-        classes=classes,
-        target=target,
-        val=labels,
-        preprocessing=_preprocessing(pair, preprocess),
-        execution=settled(execution),
-        seed=execution.seed,
-        limit=data.limit,
-        strict=data.strict,
-        findings=tuple(findings),
-        progress=progress,
-    )
-
-
 def settled(options: ExecutionOptions) -> Execution:
     """Pick device and workers; raises UsageError if the device is not there."""
     device = resolve_device(options.device)
     workers = default_workers(device) if options.workers is None else options.workers
     return Execution(device, options.precision, options.batch_size, workers)
-
-
-def _source_findings(source: ImageSet, classes: ClassNames, *, by_order: bool) -> Iterator[Finding]:
-    """What the reader has to know of how folders became classes."""
-    if by_order:
-        message = (
-            f"The source checkpoint names no classes; its {len(source.folders)} folders were taken for its classes in "
-            "sorted order, as torchvision's ImageFolder does. Give --class-map if that is wrong."
-        )
-        yield Finding(code="classes.by_order", severity="warning", message=message)
-    if classes.assumed:
-        message = "The source checkpoint names no classes; with 1000 of them they were taken to be ImageNet's."
-        yield Finding(code="classes.assumed_imagenet", severity="info", message=message)
-    if source.empty_folders:
-        named = ", ".join(source.empty_folders[:10]) + (" …" if len(source.empty_folders) > 10 else "")
-        message = f"{len(source.empty_folders)} class folders of the source data hold no image: {named}"
-        yield Finding(code="data.empty_folders", severity="warning", message=message)
-
-
-def _label(images: ImageSet, indices: Mapping[str, int]) -> LabelledImages:
-    labels = torch.tensor([indices[item.folder] for item in images.items if item.folder is not None])
-    return LabelledImages(images, labels)
-
-
-def _target_findings(val: LabelledImages, pair: Pair) -> Iterator[Finding]:
-    """What the reader has to know of how held-out folders became classes of the finetuned network."""
-    if pair.finetuned.classes is None:
-        pairs = {item.folder: int(label) for item, label in zip(val.images.items, val.labels, strict=True)}
-        named = ", ".join(f"{folder} = {index}" for folder, index in list(pairs.items())[:10])
-        message = f"The finetuned checkpoint names no classes; folders were taken to be its outputs: {named}."
-        yield Finding(code="classes.target_assumed", severity="info", message=message)
-    if val.images.empty_folders:
-        message = f"Class folders of the validation data hold no image: {', '.join(val.images.empty_folders[:10])}"
-        yield Finding(code="data.empty_folders", severity="warning", message=message)
-
-
-def _target_labels(path: Path, target: ImageSet, pair: Pair, limit: int | None, seed: int) -> LabelledImages:
-    images = ImageSet.scan(path, labelled=True, limit=limit, seed=seed)
-    indices = target_labels(target.folders, images.folders, pair.finetuned.num_classes, pair.finetuned.classes)
-    return _label(images, indices)
-
-
-def _preprocessing(pair: Pair, table: PreprocessTable) -> dict[str, Preprocessing]:
-    """Of each network: its own section of the configuration, then the common one, then the weights' metadata."""
-    models = {"source": pair.source, "finetuned": pair.finetuned, "baseline": pair.baseline}
-    return {
-        role: resolve_preprocessing(model.preprocessing, getattr(table, role), table)
-        for role, model in models.items()
-        if model is not None
-    }
 
 
 class Stopwatch:

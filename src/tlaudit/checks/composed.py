@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from tlaudit.checks.base import Subject
-    from tlaudit.config import DistractionOptions, ScreenOptions
+    from tlaudit.options import DistractionOptions, ScreenOptions
 
 
 def composed(

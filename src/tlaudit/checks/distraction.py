@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from tlaudit.checks.explained import Seen
     from tlaudit.checks.tally import Tally
     from tlaudit.checks.target_task import TargetClasses
-    from tlaudit.config import DistractionOptions
     from tlaudit.data.composites import Composite, CompositeStream
     from tlaudit.documents import SourceClass
     from tlaudit.exhibits import Exhibit
+    from tlaudit.options import DistractionOptions
     from tlaudit.records import Cell
     from tlaudit.results import DataRecord, Measurement
 

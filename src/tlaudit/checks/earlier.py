@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tlaudit.checks.base import Subject
-    from tlaudit.config import LingeringOptions
+    from tlaudit.options import LingeringOptions
     from tlaudit.results import CheckResult, Preprocessing
 
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from tlaudit.checks.base import Subject
-    from tlaudit.config import DistractionOptions
     from tlaudit.data.composites import Composite, CompositeBatch
     from tlaudit.models.attribution import Explanation
     from tlaudit.models.sources import Model
+    from tlaudit.options import DistractionOptions
     from tlaudit.results import Preprocessing
 
 LABEL = "composites"

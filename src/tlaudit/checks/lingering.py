@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tlaudit.config import LingeringOptions
     from tlaudit.models.pair import Pair
+    from tlaudit.options import LingeringOptions
     from tlaudit.records import Cell
     from tlaudit.results import DataRecord
 

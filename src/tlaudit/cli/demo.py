@@ -11,7 +11,7 @@ from tlaudit.cli.options import EXECUTION, Output, configured
 from tlaudit.cli.output import ProgressBar, deliver, plan
 
 if TYPE_CHECKING:
-    from tlaudit.config import Settings
+    from tlaudit.options import Settings
 
 REPORT = Path("tlaudit-demo.html")
 

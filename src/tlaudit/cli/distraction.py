@@ -10,7 +10,7 @@ from tlaudit.cli.output import deliver, keep_apart, plan
 from tlaudit.cli.subject import load_subject, named_files
 
 if TYPE_CHECKING:
-    from tlaudit.config import Settings
+    from tlaudit.options import Settings
 
 
 @configured(MODELS, DATA, DISTRACTION, LINGERING, PREPROCESS, EXECUTION)

@@ -9,7 +9,7 @@ from tlaudit.cli.output import deliver, keep_apart, plan
 from tlaudit.cli.subject import load_subject, named_files
 
 if TYPE_CHECKING:
-    from tlaudit.config import Settings
+    from tlaudit.options import Settings
 
 
 @configured(MODELS, DATA, LINGERING, PREPROCESS, EXECUTION)

@@ -8,7 +8,7 @@ import sys
 
 def schema() -> None:
     """Print the JSON Schemas of results and configuration."""
-    from tlaudit.config import Settings
+    from tlaudit.options import Settings
     from tlaudit.records import SCHEMA_VERSION
     from tlaudit.results import CheckResult, Inspection
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import TextIO
 
-    from tlaudit.config import ScreenOptions, Settings
+    from tlaudit.options import ScreenOptions, Settings
     from tlaudit.records import Cell
 
     Rows = Iterable[Mapping[str, Cell]]

@@ -9,29 +9,35 @@ from tlaudit.cli.output import ProgressBar
 from tlaudit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tlaudit.checks.base import Subject
-    from tlaudit.config import Settings
     from tlaudit.models.pair import Pair
+    from tlaudit.options import Settings
 
 
-def load_subject(settings: Settings, *, quiet: bool) -> Subject:
+def load_subject(settings: Settings, *, quiet: bool, needed: Sequence[str] = ("source", "target")) -> Subject:
     """Load the networks, find the images and match them.
+
+    Args:
+        settings: Which networks and images.
+        quiet: Whether no progress is shown.
+        needed: Sets of images that the command cannot do without.
 
     Raises:
         UsageError: If an option that is always needed is missing; all missing ones are named.
     """
     data = settings.data
-    pair = load_networks(settings, {"--source-data": data.source, "--target-data": data.target})
-    from tlaudit.checks import base
+    pair = load_networks(settings, {f"--{name}-data": getattr(data, name) for name in needed})
+    from tlaudit.checks import assembly
 
-    return base.assemble(
+    return assembly.assemble(
         pair,
         data,
         preprocess=settings.preprocess,
         execution=settings.execution,
         progress=ProgressBar(quiet=quiet),
+        needed=needed,
     )
 
 

@@ -108,6 +108,10 @@ class ImageSet:
         )
 
 
+NO_IMAGES = ImageSet(root=Path(), items=(), folders=(), empty_folders=(), available=0, other_files=0, unread=())
+"""A set of images that was not given."""
+
+
 def _require_images(root: Path, listing: Listing, *, labelled: bool) -> None:
     """Refuse a folder without images, and a labelled one whose images have no class."""
     where = printable(str(root))

@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tlaudit.checks import CHECKS
-from tlaudit.checks.base import Progress, assemble, silent
-from tlaudit.config import DataOptions, DistractionOptions, LingeringOptions, PreprocessTable
+from tlaudit.checks.assembly import assemble
+from tlaudit.checks.base import Progress, silent
 from tlaudit.demo.world import ABSENT, PRESENT, world_files
 from tlaudit.models.pair import load_pair
+from tlaudit.options import DataOptions, DistractionOptions, LingeringOptions, PreprocessTable
 from tlaudit.results import Finding
 
 if TYPE_CHECKING:
-    from tlaudit.config import ExecutionOptions
+    from tlaudit.options import ExecutionOptions
     from tlaudit.results import CheckResult
 
 OPTIONS = LingeringOptions(k=1, v_lo_count=1)

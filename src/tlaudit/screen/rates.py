@@ -12,8 +12,8 @@ from tlaudit.checks.composed import composed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tlaudit.config import ScreenOptions
     from tlaudit.data.images import ImageSet
+    from tlaudit.options import ScreenOptions
     from tlaudit.results import DataRecord
     from tlaudit.screen.asker import Asker
     from tlaudit.screen.threshold import Threshold

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tlaudit.checks.base import Progress
-    from tlaudit.config import Settings
     from tlaudit.data.inputs import Inputs
     from tlaudit.models.pair import Pair
+    from tlaudit.options import Settings
     from tlaudit.results import CheckResult
     from tlaudit.screen.rows import Row
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import LabelledImages, Subject, assemble, settled
+from tlaudit.checks.assembly import assemble
+from tlaudit.checks.base import LabelledImages, Subject, settled
 from tlaudit.checks.target_task import target_classes
 from tlaudit.data.classes import ClassNames
-from tlaudit.data.images import ImageSet
+from tlaudit.data.images import NO_IMAGES, ImageSet
 from tlaudit.documents import source_classes
 from tlaudit.errors import UsageError
 from tlaudit.models.preprocess import resolve_preprocessing
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tlaudit.checks.base import Progress
-    from tlaudit.config import DataOptions, ExecutionOptions, PreprocessTable
     from tlaudit.models.pair import Pair
+    from tlaudit.options import DataOptions, ExecutionOptions, PreprocessTable
     from tlaudit.results import CheckResult, Preprocessing
-
-_NOTHING = ImageSet(root=Path(), items=(), folders=(), empty_folders=(), available=0, other_files=0, unread=())
 
 
 def screened_subject(
@@ -76,9 +74,9 @@ def _without_composites(pair: Pair, data: DataOptions, execution: ExecutionOptio
     target = data.target
     return Subject(
         pair=pair,
-        source=LabelledImages(_NOTHING, torch.empty(0, dtype=torch.int64)),
+        source=LabelledImages(NO_IMAGES, torch.empty(0, dtype=torch.int64)),
         classes=ClassNames.of_model(pair.source.num_classes, pair.source.classes),
-        target=ImageSet.scan(target, labelled=False, limit=data.limit, seed=execution.seed) if target else _NOTHING,
+        target=ImageSet.scan(target, labelled=False, limit=data.limit, seed=execution.seed) if target else NO_IMAGES,
         val=None,
         preprocessing={},
         execution=settled(execution),

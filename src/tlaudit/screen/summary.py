@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tlaudit.checks.base import Stopwatch
-    from tlaudit.config import DataOptions, ScreenOptions
+    from tlaudit.options import DataOptions, ScreenOptions
     from tlaudit.records import Cell
     from tlaudit.results import Measurement
     from tlaudit.screen.asker import Asker

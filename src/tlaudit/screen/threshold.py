@@ -16,8 +16,8 @@ from tlaudit.results import Finding
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tlaudit.config import ScreenOptions
     from tlaudit.data.images import ImageSet
+    from tlaudit.options import ScreenOptions
     from tlaudit.results import DataRecord
     from tlaudit.screen.asker import Asker
 
