@@ -65,3 +65,39 @@ def signed_rank_p(differences: list[float]) -> float:
     found = abs(sum(rank for rank, value in zip(ranks, ordered, strict=True) if value > 0) - middle)
     sums = [sum(chosen) for chosen in itertools.product(*((0, rank) for rank in ranks))]
     return sum(abs(total - middle) >= found for total in sums) / len(sums)
+
+
+def gram(rows: list[list[float]]) -> list[list[float]]:
+    return [[math.fsum(a * b for a, b in zip(one, two, strict=True)) for two in rows] for one in rows]
+
+
+def hsic1(k: list[list[float]], l: list[list[float]]) -> float:  # noqa: E741
+    """The sums of Song et al. 2012 written out: pairs, triples and quadruples of unlike images."""
+    n = len(k)
+    unlike = [(i, j) for i in range(n) for j in range(n) if i != j]
+    trace = math.fsum(k[i][j] * l[j][i] for i, j in unlike)
+    totals = math.fsum(k[i][j] for i, j in unlike) * math.fsum(l[i][j] for i, j in unlike)
+    chained = math.fsum(k[i][j] * l[j][m] for i, j in unlike for m in range(n) if m != j)
+    return (trace + totals / ((n - 1) * (n - 2)) - 2 * chained / (n - 2)) / (n * (n - 3))
+
+
+def minibatch_cka(minibatches: list[tuple[list[list[float]], list[list[float]]]]) -> float:
+    grams = [(gram(first), gram(second)) for first, second in minibatches]
+    across, first, second = (
+        math.fsum(values) / len(grams)
+        for values in zip(*((hsic1(k, l), hsic1(k, k), hsic1(l, l)) for k, l in grams), strict=True)  # noqa: E741
+    )
+    return across / math.sqrt(first * second)
+
+
+def covariance(rows: list[list[float]]) -> list[list[float]]:
+    means = [math.fsum(column) / len(rows) for column in zip(*rows, strict=True)]
+    apart = [[value - mean for value, mean in zip(row, means, strict=True)] for row in rows]
+    columns = list(zip(*apart, strict=True))
+    return [[math.fsum(a * b for a, b in zip(i, j, strict=True)) / (len(rows) - 1) for j in columns] for i in columns]
+
+
+def effective_rank(eigenvalues: list[float]) -> float:
+    singular = [math.sqrt(value) for value in eigenvalues]
+    shares = [value / math.fsum(singular) for value in singular]
+    return math.exp(-math.fsum(share * math.log(share) for share in shares if share > 0))

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from samples import a_result
+from tlaudit.exhibits import Heatmap, Lines, Scatter
 from tlaudit.records import SCHEMA_VERSION
 from tlaudit.results import CheckResult, Interval, Measurement, Table
 
@@ -90,3 +91,45 @@ def test_refuses_two_measurements_of_one_name():
     result = a_result()
     with pytest.raises(ValidationError, match="named twice"):
         CheckResult(**{**dict(result), "measurements": (measurement(), measurement())})
+
+
+TOLD = {"title": "T", "reading": "R.", "table": "classes"}
+SCATTER = Scatter(**TOLD, x="n", y="hybrid_probability", name="class_name")
+LINES = Lines(**TOLD, x="class_name", y="hybrid_probability", low="n", high="n", log_y=True)
+HEATMAP = Heatmap(**TOLD, x="class_name", y="absent", value="n")
+
+
+def charted(*charts):
+    return CheckResult.model_validate({**dict(a_result()), "charts": charts})
+
+
+def test_charts_of_every_kind_survive_json():
+    result = charted(SCATTER, LINES, HEATMAP)
+    again = CheckResult.model_validate_json(result.to_json())
+    assert again == result
+    assert [type(chart) for chart in again.charts] == [Scatter, Lines, Heatmap]
+    with pytest.raises(ValidationError, match="'scatter', 'lines', 'heatmap'"):
+        charted(SCATTER.model_dump() | {"kind": "pie"})
+
+
+@pytest.mark.parametrize(
+    ("chart", "column"), [(SCATTER, "name"), (LINES, "high"), (LINES, "name"), (HEATMAP, "y"), (LINES, "group")]
+)
+def test_charts_name_columns_of_their_table(chart, column):
+    with pytest.raises(ValidationError, match=r"table 'classes' lacks \['nowhere'\]"):
+        charted(chart.model_copy(update={column: "nowhere"}))
+    with pytest.raises(ValidationError, match="table 'none' lacks"):
+        charted(chart.model_copy(update={"table": "none"}))
+
+
+@pytest.mark.parametrize(("chart", "column"), [(SCATTER, "x"), (LINES, "low"), (HEATMAP, "value")])
+def test_charts_draw_numbers(chart, column):
+    with pytest.raises(ValidationError, match="column 'class_name' holds more than numbers"):
+        charted(chart.model_copy(update={column: "class_name"}))
+
+
+def test_charts_are_whole():
+    with pytest.raises(ValidationError, match="both bounds or none"):
+        Lines(**TOLD, x="n", y="n", low="n")
+    with pytest.raises(ValidationError, match="colours from low to high"):
+        Heatmap(**TOLD, x="n", y="n", value="n", low=1, high=1)

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlaudit.api import distraction, lingering
+    from tlaudit.api import distraction, erosion, lingering, stress
     from tlaudit.errors import TlauditError
     from tlaudit.models.detector import InferenceDetector
     from tlaudit.models.pair import Pair, hybrid, load_pair
@@ -30,10 +30,12 @@ __all__ = [
     "Pair",
     "TlauditError",
     "distraction",
+    "erosion",
     "hybrid",
     "lingering",
     "load_model",
     "load_pair",
+    "stress",
 ]
 
 _HOMES = {
@@ -44,10 +46,12 @@ _HOMES = {
     "Pair": "tlaudit.models.pair",
     "TlauditError": "tlaudit.errors",
     "distraction": "tlaudit.api",
+    "erosion": "tlaudit.api",
     "hybrid": "tlaudit.models.pair",
     "lingering": "tlaudit.api",
     "load_model": "tlaudit.models.sources",
     "load_pair": "tlaudit.models.pair",
+    "stress": "tlaudit.api",
 }
 
 

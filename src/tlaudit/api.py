@@ -11,10 +11,14 @@ from tlaudit.checks.assembly import assemble
 from tlaudit.checks.earlier import refuse_other_subject
 from tlaudit.config import settle
 from tlaudit.documents import read_result
+from tlaudit.models.pair import join
 from tlaudit.results import CheckResult
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tlaudit.models.pair import Pair
+    from tlaudit.models.sources import Model
 
 
 def lingering(
@@ -103,10 +107,98 @@ def distraction(
     return _run("distraction", pair, sections, {"lingering": known})
 
 
-def _run(check: str, pair: Pair, sections: dict[str, dict[str, Any]], earlier: dict[str, CheckResult]) -> CheckResult:
+def erosion(
+    pair: Pair,
+    data: str | Path | None = None,
+    source_data: str | Path | None = None,
+    *,
+    class_map: str | Path | None = None,
+    preprocess: dict[str, Any] | None = None,
+    execution: dict[str, Any] | None = None,
+    strict: bool = False,
+    limit: int | None = None,
+    **options: Any,
+) -> CheckResult:
+    """Measure how far finetuning moved the features, stage by stage, and what was lost with them.
+
+    Definitions: unbiased minibatch CKA (Nguyen, Raghu & Kornblith 2021) and numerical rank; docs/methods.md.
+
+    Args:
+        pair: Networks from `load_pair`; with ``alike=False`` their backbones may differ.
+        data: Folder of the images that are compared, of the original task or any; the source images where left out.
+        source_data: Folder with one subfolder of images for each source class looked at, for the accuracies.
+        class_map: JSON or CSV file, source folder to class index or name.
+        preprocess: Overrides as in ``[preprocess]`` of tlaudit.toml.
+        execution: Device, precision, batch size (that of the minibatches of CKA), workers, seed as in ``[execution]``.
+        strict: Whether an unreadable image is an error.
+        limit: At most so many images of each set.
+        **options: As in ``[erosion]``: stages, full_matrix, features, probe, bootstrap, confidence.
+
+    Returns:
+        The result; ``result.table("stages")`` has one row for each stage and network.
+
+    Raises:
+        UsageError: If an option is unknown or out of range, a stage is named twice or missing, a folder is missing.
+        DataError: If there are fewer than 4 images, or none can be read.
+    """
+    images = {"source": source_data, "class_map": class_map, "strict": strict, "limit": limit}
+    sections = {"data": images, "erosion": {"data": data, **options}}
+    sections |= {"preprocess": preprocess or {}, "execution": execution or {}}
+    return _run("erosion", pair, sections, {}, needed=())
+
+
+def stress(
+    network: Model,
+    source_data: str | Path,
+    test_data: str | Path | None = None,
+    *,
+    class_map: str | Path | None = None,
+    preprocess: dict[str, Any] | None = None,
+    execution: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    strict: bool = False,
+    limit: int | None = None,
+    **options: Any,
+) -> CheckResult:
+    """Train a network on with squares that give the class away, share by share, and measure what it forgets.
+
+    Definitions: the feature-erosion experiment of arXiv 2310.19537; docs/methods.md.
+
+    Args:
+        network: From `load_model`; it is left as it is.
+        source_data: Folder with one subfolder of images for each class of the network, of the task it knows.
+        test_data: The same for the clean images it is asked about; a fifth of the source images where left out.
+        class_map: JSON or CSV file, folder to class index or name.
+        preprocess: Overrides as in ``[preprocess]`` of tlaudit.toml.
+        execution: Device, precision, batch size, workers, seed as in ``[execution]``.
+        training: Schedule as in ``[stress.training]``: epochs, optimizer, learning_rate …
+        strict: Whether an unreadable image is an error.
+        limit: At most so many images of each set.
+        **options: As in ``[stress]``: ratios, square, bisect, plasticity, stages, runs, bootstrap, confidence.
+
+    Returns:
+        The result; ``result.table("runs")`` has one row for each ratio.
+
+    Raises:
+        UsageError: If an option is unknown or out of range, a folder is missing or fits no class.
+        DataError: If there are too few test images, none can be read, or a training diverges.
+    """
+    images = {"source": source_data, "class_map": class_map, "strict": strict, "limit": limit}
+    sections = {"data": images, "stress": {"test": test_data, "training": training or {}, **options}}
+    sections |= {"preprocess": preprocess or {}, "execution": execution or {}}
+    return _run("stress", join(network, network), sections, {}, needed=("source",))
+
+
+def _run(
+    check: str,
+    pair: Pair,
+    sections: dict[str, dict[str, Any]],
+    earlier: dict[str, CheckResult],
+    needed: Sequence[str] = ("source", "target"),
+) -> CheckResult:
     """Settle the options, put the subject together, run the check."""
     settings = settle(sections)
-    subject = assemble(pair, settings.data, preprocess=settings.preprocess, execution=settings.execution)
+    subject = assemble(pair, settings.data, preprocess=settings.preprocess, execution=settings.execution, needed=needed)
     for result in earlier.values():
         refuse_other_subject(result, subject, settings.lingering, what=f"the result of {result.check}")
     return run_check(check, replace(subject, earlier=earlier), settings)

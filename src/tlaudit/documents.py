@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from tlaudit.errors import UsageError
-from tlaudit.records import SCHEMA_VERSION, Record
+from tlaudit.records import READABLE_VERSIONS, Record
 from tlaudit.results import CheckResult
 
 if TYPE_CHECKING:
@@ -36,10 +36,9 @@ def read_result(path: Path, check: str | None = None) -> CheckResult:
         raise UsageError(f"{path}: cannot be read: {reason}") from None
     try:
         version = _version(text)
-        if version != SCHEMA_VERSION:
-            raise UsageError(
-                f"{path}: expected a result of schema version {SCHEMA_VERSION}, got {version}; run the check again"
-            )
+        if version not in READABLE_VERSIONS:
+            known = " or ".join(READABLE_VERSIONS)
+            raise UsageError(f"{path}: expected a result of schema version {known}, got {version}; run the check again")
         result = CheckResult.model_validate_json(text)
     except (ValidationError, ValueError, RecursionError) as error:
         reason = _first(error) if isinstance(error, ValidationError) else str(error)

@@ -6,9 +6,9 @@ and compressed, so that a result can carry them and be rendered again at any tim
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tlaudit.records import Record, Sentence
 
@@ -16,7 +16,7 @@ from tlaudit.records import Record, Sentence
 class Level(Record):
     """A line across a chart, parallel to an axis: a threshold, a null, chance."""
 
-    axis: Literal["x", "y"] = Field(description="The axis on which the value lies.")
+    axis: Literal["x", "y"] = Field(description="The axis of numbers on which the value lies.")
     value: float
     label: Sentence
 
@@ -34,6 +34,88 @@ class Scatter(Record):
     group: str | None = Field(default=None, description="Column of text that tells kinds of dots apart.")
     diagonal: bool = Field(default=False, description="Whether the line y = x is drawn.")
     levels: tuple[Level, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns the table must have."""
+        return (*self.numbers, self.name, *_given(self.group))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Those of them that hold numbers and nothing else."""
+        return (self.x, self.y)
+
+
+class Lines(Record):
+    """Points of a table joined in its order, one line for each group; a row without a number breaks its line."""
+
+    kind: Literal["lines"] = "lines"
+    title: Sentence
+    reading: Sentence = Field(description="How to read it, in a sentence.")
+    table: str = Field(description="Key of the table in the result.")
+    x: str = Field(description="Column of numbers, or of text: then one place for each text, in the table's order.")
+    y: str = Field(description="Column of numbers.")
+    group: str | None = Field(default=None, description="Column of text that tells the lines apart.")
+    name: str | None = Field(default=None, description="Column that names a point besides.")
+    low: str | None = Field(default=None, description="Column of lower bounds, drawn as error bars.")
+    high: str | None = Field(default=None, description="Column of upper bounds.")
+    log_x: bool = Field(default=False, description="Whether the axis is logarithmic, where it is one of numbers.")
+    log_y: bool = False
+    levels: tuple[Level, ...] = ()
+
+    @model_validator(mode="after")
+    def _bounds_come_in_pairs(self) -> Self:
+        if (self.low is None) != (self.high is None):
+            raise ValueError(
+                f"chart {self.title!r}: expected both bounds or none, got low {self.low}, high {self.high}"
+            )
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns the table must have."""
+        return (self.x, *self.numbers, *_given(self.group, self.name))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Those of them that hold numbers and nothing else."""
+        return (self.y, *_given(self.low, self.high))
+
+
+class Heatmap(Record):
+    """A coloured cell for each pair of texts, rows and columns in the order in which the table first names them.
+
+    A pair without a row, or without a number in it, stays blank.
+    """
+
+    kind: Literal["heatmap"] = "heatmap"
+    title: Sentence
+    reading: Sentence = Field(description="How to read it, in a sentence.")
+    table: str = Field(description="Key of the table in the result.")
+    x: str = Field(description="Column of text, drawn from left to right.")
+    y: str = Field(description="Column of text, drawn from top to bottom.")
+    value: str = Field(description="Column of numbers.")
+    low: float | None = Field(default=None, description="Lower end of the colours; the lowest number if not given.")
+    high: float | None = Field(default=None, description="Upper end of the colours; the highest number if not given.")
+
+    @model_validator(mode="after")
+    def _colours_run_upward(self) -> Self:
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"chart {self.title!r}: expected colours from low to high, got {self.low} to {self.high}")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns the table must have."""
+        return (self.x, self.y, self.value)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Those of them that hold numbers and nothing else."""
+        return (self.value,)
+
+
+Chart = Annotated[Scatter | Lines | Heatmap, Field(discriminator="kind")]
 
 
 class Picture(Record):
@@ -53,3 +135,7 @@ class Exhibit(Record):
     title: Sentence
     text: str = ""
     pictures: tuple[Picture, ...]
+
+
+def _given(*names: str | None) -> tuple[str, ...]:
+    return tuple(name for name in names if name is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Interpolation = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -14,7 +14,14 @@ Positive = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 _Resamples = Annotated[int, Field(ge=100, strict=True)]
-Stages = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def _listed(value: object) -> object:
+    """What the command line gives in one word, separated by commas."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Stages = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]
 _Side = Annotated[int, Field(ge=1, le=8192, strict=True)]
 _Mean = Annotated[float, Field(ge=0, le=1)]
 _Spread = Annotated[float, Field(gt=0, le=1)]
@@ -204,7 +211,7 @@ class TrainingOptions(Options):
 class StressOptions(IntervalOptions):
     """The choices `tlaudit stress` leaves open (docs/methods.md)."""
 
-    ratios: Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
+    ratios: Annotated[tuple[Share, ...], Field(min_length=1), BeforeValidator(_listed)] = Field(
         default=(0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0), description="Shares of the training images that get a square."
     )
     square: Annotated[float, Field(gt=0, le=1)] = Field(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tlaudit.exhibits import Exhibit, Scatter
+from tlaudit.exhibits import Chart, Exhibit
 from tlaudit.records import Cell, Direction, Document, Record, Sentence, Severity, Text
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class CheckResult(Document):
     headline: tuple[str, ...] = Field(description="Names of the measurements that are shown first.")
     measurements: tuple[Measurement, ...]
     tables: dict[str, Table]
-    charts: tuple[Scatter, ...] = ()
+    charts: tuple[Chart, ...] = ()
     exhibits: tuple[Exhibit, ...] = ()
     findings: tuple[Finding, ...] = ()
     provenance: Provenance
@@ -234,12 +234,19 @@ class CheckResult(Document):
             raise ValueError(f"measurement named twice: {sorted({n for n in names if names.count(n) > 1})}")
         if not set(self.headline) <= set(names):
             raise ValueError(f"no such measurement to show first: {sorted(set(self.headline) - set(names))}")
+        return self
+
+    @model_validator(mode="after")
+    def _charts_fit(self) -> Self:
         for chart in self.charts:
             table = self.tables.get(chart.table)
             columns = {column.name for column in table.columns} if table else set()
-            wanted = {chart.x, chart.y, chart.name} | ({chart.group} if chart.group else set())
-            if not wanted <= columns:
-                raise ValueError(f"chart {chart.title!r}: table {chart.table!r} lacks {sorted(wanted - columns)}")
+            missing = sorted(set(chart.columns) - columns)
+            if table is None or missing:
+                raise ValueError(f"chart {chart.title!r}: table {chart.table!r} lacks {missing}")
+            for name in chart.numbers:
+                if any(isinstance(row[name], str | bool) for row in table.rows):
+                    raise ValueError(f"chart {chart.title!r}: column {name!r} holds more than numbers")
         return self
 
     def __getitem__(self, name: str) -> Measurement:

@@ -462,3 +462,16 @@ def test_real_photographs() -> None:
             assert torch.equal(batch.pixels[IMAGENET.geometry][row], expected)
     assert (seen, stream.skipped) == (500, ())
     assert stream.record().fingerprint == fingerprint(images)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_order_changes_the_batches_and_nothing_that_is_said(photos: Path, small: Preprocessing, workers: int) -> None:
+    images = ImageSet.scan(photos, labelled=False)
+    order = list(reversed(range(len(images.items))))
+    streams = [ImageStream(images, [small], batch_size=4, workers=workers, order=o) for o in (None, order)]
+    plain, turned = ([(batch.index, batch.pixels[small.geometry]) for batch in stream] for stream in streams)
+    assert torch.cat([index for index, _ in turned]).tolist() != sorted(torch.cat([i for i, _ in turned]).tolist())
+    by_index = dict(zip(torch.cat([i for i, _ in turned]).tolist(), torch.cat([p for _, p in turned]), strict=True))
+    for index, pixels in zip(torch.cat([i for i, _ in plain]).tolist(), torch.cat([p for _, p in plain]), strict=True):
+        assert torch.equal(by_index[index], pixels)
+    assert streams[0].record() == streams[1].record()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 
 import pytest
 
+from reports.drawn import STAGES, an_erosion
 from samples import HOSTILE_NAMES, a_distraction
 from tlaudit.reports import as_html
 
@@ -14,6 +16,7 @@ playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright i
 
 CHROMIUM = shutil.which("chromium")
 CLASSES = "#r0-t0"
+CKA, MATRIX, SPECTRA = "#r0-c0", "#r0-c1", "#r0-c2"
 
 pytestmark = [
     pytest.mark.browser,
@@ -31,19 +34,26 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(as_html.render(a_distraction(), 15), encoding="utf-8")
+def written(folder, result) -> str:
+    path = folder / "report.html"
+    path.write_text(as_html.render(result, 15), encoding="utf-8")
     return path.as_uri()
 
 
-@pytest.fixture
-def page(request, browser, address):
-    """The opened report; afterwards it must have been silent."""
-    context = browser.new_context(
-        viewport={"width": getattr(request, "param", 1280), "height": 900}, reduced_motion="reduce"
-    )
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("report"), a_distraction())
+
+
+@pytest.fixture(scope="module")
+def charts_address(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("charts"), an_erosion((*STAGES[:6], *HOSTILE_NAMES)))
+
+
+@contextlib.contextmanager
+def opened(browser, address, width):
+    """An opened report; afterwards it must have been silent."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
     page = context.new_page()
     noise = []
     page.on("console", lambda message: noise.append(message.text))
@@ -55,6 +65,20 @@ def page(request, browser, address):
     yield page
     context.close()
     assert noise == []
+
+
+@pytest.fixture
+def page(request, browser, address):
+    with opened(browser, address, getattr(request, "param", 1280)) as page:
+        yield page
+
+
+@pytest.fixture
+def charts(request, browser, charts_address):
+    """A report with two line charts, the heat map between them, and hostile names among the stages."""
+    with opened(browser, charts_address, getattr(request, "param", 1280)) as page:
+        page.wait_for_selector(f"{SPECTRA} .points path")
+        yield page
 
 
 def flat(text: str) -> str:
@@ -215,6 +239,103 @@ def test_prints_unfolded_without_controls_and_as_wide_as_paper(page):
     assert page.locator("details[open]").count() == 0
 
 
+def hover(page, chart: str, x: float, y: float) -> list[str]:
+    """The lines of the hover text at a point of the plot area, given by shares of its width and height."""
+    box = page.locator(f"{chart} .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+    page.locator(f"{chart} .hoverlayer .hovertext").first.wait_for()
+    page.wait_for_timeout(150)
+    return page.locator(f"{chart} .hoverlayer .hovertext").first.locator("tspan.line").all_text_contents()
+
+
+BOTH_CHARTS = pytest.mark.parametrize("charts", [1280, 400], indirect=True)
+
+
+@BOTH_CHARTS
+def test_charts_fit_the_window_and_their_cards(charts):
+    assert charts.evaluate("document.documentElement.scrollWidth") <= charts.viewport_size["width"]
+    spilled = charts.evaluate(
+        """() => Array.from(document.querySelectorAll(".chart > .plot")).filter((plot) => {
+          const [inner, outer] = [plot.querySelector(".main-svg"), plot].map((part) => part.getBoundingClientRect());
+          return inner.right > outer.right + 1 || inner.bottom > outer.bottom + 1;
+        }).length"""
+    )
+    assert spilled == 0
+
+
+@BOTH_CHARTS
+def test_lines_and_cells_are_drawn(charts):
+    assert charts.locator(f"{CKA} .points path").count() == 25
+    # The finetuned network's line breaks at the missing stage.
+    assert charts.locator(f"{CKA} .scatterlayer path.js-line").count() == 3
+    assert charts.locator(f"{CKA} .errorbar path.yerror").count() == 23
+    assert charts.locator(f"{CKA} .legendtext").all_text_contents() == ["finetuned", "from scratch"]
+    assert charts.locator(f"{SPECTRA} .scatterlayer path.js-line").count() == 4
+    assert charts.locator(f"{SPECTRA} .points path").count() == 252
+    assert charts.locator(f"{MATRIX} .heatmaplayer image").count() == 2
+    assert charts.locator(f"{MATRIX} .colorbar .cbfill").count() == 1
+
+
+def test_blank_cells_are_marked(charts):
+    marks = charts.locator(f"{MATRIX} .heatmap-label text").all_text_contents()
+    assert [mark for mark in marks if mark] == ["×"] * 14
+
+
+def test_hover_names_line_and_point(charts):
+    charts.locator(CKA).scroll_into_view_if_needed()
+    box = charts.locator(f"{CKA} .nsewdrag").bounding_box()
+    dot = charts.locator(f"{CKA} .points path").first.bounding_box()
+    x, y = ((dot[side] + dot[size] / 2 - box[side]) / box[size] for side, size in (("x", "width"), ("y", "height")))
+    assert hover(charts, CKA, x, y)[:3] == ["finetuned", "cka: 1", "stage: features.0"]
+
+
+def test_hover_names_both_sides_of_a_cell_and_hostile_names_stay_text(charts):
+    charts.locator(MATRIX).scroll_into_view_if_needed()
+    names = [*STAGES[:6], *map(flat, HOSTILE_NAMES)]
+    for x, y, value in ((6, 6, "cka: 1"), (7, 6, "cka: 0.9231"), (2, 7, "no number")):
+        lines = hover(charts, MATRIX, (x + 0.5) / 13, (y + 0.5) / 13)
+        assert lines == [f"source stage: {names[y]}", f"finetuned stage: {names[x]}", value]
+    assert charts.locator(".plot a, .plot b, .hoverlayer img").count() == 0
+
+
+def test_hostile_names_are_text_on_axes(charts):
+    for chart, axis in ((CKA, "x"), (MATRIX, "x"), (MATRIX, "y")):
+        shown = charts.locator(f"{chart} .{axis}tick text").all_text_contents()
+        assert sorted(map(flat, shown)) == sorted([*STAGES[:6], *map(flat, HOSTILE_NAMES)])
+
+
+@pytest.mark.parametrize("charts", [400], indirect=True)
+def test_names_are_short_in_a_narrow_window(charts):
+    shown = charts.locator(f"{CKA} .xtick text").all_text_contents()
+    assert "features.0" in shown
+    assert "…c=x onerror=alert(1)>"[-15:] in {text[-15:] for text in shown}
+    assert max(map(len, shown)) <= 16
+    area = charts.locator(f"{MATRIX} .nsewdrag").bounding_box()
+    assert area["width"] > 150
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_of_charts_stand_out_from_their_ground(charts, scheme):
+    charts.emulate_media(color_scheme=scheme)
+    ratios = charts.evaluate(CHART_CONTRASTS)
+    assert len(ratios) > 60
+    assert [entry for entry in ratios if entry[0] < 4.5] == []
+
+
+CHART_CONTRASTS = """
+() => {
+  const light = (text) => text.match(/[\\d.]+/g).map(Number).slice(0, 3)
+    .map((part) => part / 255)
+    .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+  const texts = Array.from(document.querySelectorAll(".plot .main-svg text"));
+  return texts.filter((text) => text.textContent).map((text) => {
+    const ground = light(getComputedStyle(text.closest(".chart")).backgroundColor);
+    const [high, low] = [light(getComputedStyle(text).fill), ground].sort((a, b) => b - a);
+    return [(high + 0.05) / (low + 0.05), text.textContent];
+  });
+}
+"""
 CONTRASTS = """
 () => {
   const numbers = (text) => text.match(/[\\d.]+/g).map(Number);

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from samples import HOSTILE_NAMES, a_distraction, a_model, a_result, an_exhibit, distraction_table
-from tlaudit.reports import FORMATS, as_html, figures, wording
+from tlaudit.reports import FORMATS, as_html, drawing, figures, wording
 from tlaudit.results import Finding
 
 VOID = {"meta", "img", "input", "br", "wbr", "link"}
@@ -129,7 +129,8 @@ def test_policy_allows_these_scripts_and_styles_and_nothing_else(page):
     rules = policy(page)
     run = [text for named, text in page.scripts if named.get("type") != "application/json"]
     assert rules["script-src"] == [digest(text) for text in run]
-    assert set(rules["style-src"]) == {digest(text) for text in page.styles} | {digest("")}
+    assert set(rules["style-src"]) == {digest(text) for text in page.styles} | {digest(""), "'unsafe-hashes'"}
+    assert digest("") in rules["style-src"]
     assert rules["img-src"] == ["data:"]
     for name in ("default-src", "font-src", "connect-src", "base-uri", "form-action"):
         assert rules[name] == ["'none'"]
@@ -183,7 +184,7 @@ def test_hostile_names_are_text_to_plotly(page):
 
 def test_json_in_a_script_is_plain():
     value = {"a": "</script><!--&\u2028\u2029é"}
-    text = figures.as_script(value)
+    text = drawing.as_script(value)
     assert json.loads(text) == value
     assert text.isascii()
     assert not set("<>&") & set(text)
@@ -228,9 +229,9 @@ def test_bar_is_drawn_only_on_a_line_from_0_to_1():
 def test_scatter_shows_rows_with_both_numbers():
     result = a_distraction()
     chart, table = result.charts[0], result.tables["classes"]
-    drawing = figures.scatter(chart, table, 1_000_000)
-    figure = json.loads(drawing.figure)
-    assert (drawing.shown, drawing.total) == (59, 59)
+    drawn = figures.draw(chart, table, 1_000_000)
+    figure = json.loads(drawn.figure)
+    assert (drawn.shown, drawn.total) == (59, 59)
     assert [trace["name"] for trace in figure["data"]] == ["lingering", "common"]
     assert len({trace["marker"]["symbol"] for trace in figure["data"]}) == 2
     layout = figure["layout"]
@@ -243,27 +244,27 @@ def test_scatter_shows_rows_with_both_numbers():
 def test_thinned_scatter_keeps_the_worst_and_fits_its_room():
     chart = a_distraction().charts[0]
     table = distraction_table(tuple(f"class {n}" for n in range(7000)))
-    drawing = figures.scatter(chart, table, 10_000_000)
-    assert (drawing.shown, drawing.total) == (figures.MOST_DOTS, 6999)
-    names = {name for trace in json.loads(drawing.figure)["data"] for name in trace["text"]}
+    drawn = figures.draw(chart, table, 10_000_000)
+    assert (drawn.shown, drawn.total) == (drawing.MOST_DOTS, 6999)
+    names = {name for trace in json.loads(drawn.figure)["data"] for name in trace["text"]}
     assert {table.rows[index]["class_name"] for index in table.worst} <= names
-    assert {trace["marker"]["size"] for trace in json.loads(drawing.figure)["data"]} == {5}
-    small = figures.scatter(chart, table, 50_000)
+    assert {trace["marker"]["size"] for trace in json.loads(drawn.figure)["data"]} == {5}
+    small = figures.draw(chart, table, 50_000)
     assert 500 < small.shown < 1000
     assert len(small.figure) < 53_000
-    assert figures.scatter(chart, table, 0).shown == 0
+    assert figures.draw(chart, table, 0).shown == 0
 
 
 def test_scatter_of_no_rows_is_empty():
     chart = a_distraction().charts[0]
-    drawing = figures.scatter(chart, distraction_table(("only",)), 1000)
-    assert (drawing.shown, drawing.total, json.loads(drawing.figure)["data"]) == (0, 0, [])
+    drawn = figures.draw(chart, distraction_table(("only",)), 1000)
+    assert (drawn.shown, drawn.total, json.loads(drawn.figure)["data"]) == (0, 0, [])
 
 
 def test_more_kinds_than_marks_share_the_last():
     result = a_distraction()
     chart = result.charts[0].model_copy(update={"group": "class_name", "diagonal": False})
-    figure = json.loads(figures.scatter(chart, result.tables["classes"], 1_000_000).figure)
+    figure = json.loads(figures.draw(chart, result.tables["classes"], 1_000_000).figure)
     assert len(figure["data"]) == 7
     assert figure["data"][-1]["name"] == "of other kinds"
     assert "scaleanchor" not in figure["layout"]["yaxis"]
@@ -273,7 +274,7 @@ def test_a_chart_may_have_a_level_on_either_axis():
     result = a_distraction()
     level = result.charts[0].levels[0].model_copy(update={"axis": "x", "label": "<b>chance</b>"})
     chart = result.charts[0].model_copy(update={"levels": (level,), "group": None})
-    layout = json.loads(figures.scatter(chart, result.tables["classes"], 1_000_000).figure)["layout"]
+    layout = json.loads(figures.draw(chart, result.tables["classes"], 1_000_000).figure)["layout"]
     assert layout["shapes"][1]["x0"] == layout["shapes"][1]["x1"] == 0.307
     assert layout["annotations"][0]["text"] == "&lt;b&gt;chance&lt;/b&gt;"
 

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from tlaudit.checks.base import Check
 from tlaudit.checks.distraction import DistractionCheck
+from tlaudit.checks.erosion import ErosionCheck
 from tlaudit.checks.lingering import LingeringCheck
+from tlaudit.checks.stress import StressCheck
 
 if TYPE_CHECKING:
     from tlaudit.checks.base import Subject
     from tlaudit.options import Settings
     from tlaudit.results import CheckResult
 
-CHECKS: dict[str, Check[Any]] = {check.name: check for check in (LingeringCheck(), DistractionCheck())}
+CHECKS: dict[str, Check[Any]] = {
+    check.name: check for check in (LingeringCheck(), DistractionCheck(), ErosionCheck(), StressCheck())
+}
 
 
 def prepared(name: str, subject: Subject, settings: Settings) -> Subject:

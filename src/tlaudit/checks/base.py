@@ -22,7 +22,7 @@ from tlaudit.models.runtime import Execution, default_workers, resolve_device
 from tlaudit.results import CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -127,9 +127,11 @@ class Subject:
         """Place a network whose backbone is that of `role` (``source``, ``finetuned`` or ``baseline``)."""
         return Network(self.execution.place(module), self.preprocessing[role])
 
-    def predict(self, images: ImageSet, networks: Mapping[str, Network], label: str) -> Prediction:
-        """Begin one pass over the images through all the networks."""
-        return Prediction(self, images, networks, label)
+    def predict(
+        self, images: ImageSet, networks: Mapping[str, Network], label: str, order: Sequence[int] | None = None
+    ) -> Prediction:
+        """Begin one pass over the images through all the networks, in the order of their names or another one."""
+        return Prediction(self, images, networks, label, order)
 
 
 class Prediction:
@@ -139,7 +141,14 @@ class Prediction:
     of each network, ``(N, K)`` float32 on the device. Afterwards `record` says what was read.
     """
 
-    def __init__(self, subject: Subject, images: ImageSet, networks: Mapping[str, Network], label: str) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        images: ImageSet,
+        networks: Mapping[str, Network],
+        label: str,
+        order: Sequence[int] | None = None,
+    ) -> None:
         self._execution, self._progress, self._label = subject.execution, subject.progress, label
         self._networks, self._images = networks, len(images.items)
         self._normalizers = {
@@ -151,21 +160,28 @@ class Prediction:
             batch_size=self._execution.batch_size,
             workers=self._execution.workers,
             strict=subject.strict,
+            order=order,
         )
 
     def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Run the pass."""
+        for index, inputs in self.batches():
+            with self._execution.inference():
+                scores = {name: self._ask(name, network, inputs[name]) for name, network in self._networks.items()}
+            yield index, scores
+
+    def batches(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """Read the images and ask nobody: indices ``(N,)``, and for each network ``(N, 3, H, W)`` on the device."""
         batches = self._progress(self._stream, total=self._images, label=self._label, size=lambda b: len(b.index))
         for batch in batches:
             with self._execution.inference():
                 inputs = {p: normalize(batch.pixels[p.geometry]) for p, normalize in self._normalizers.items()}
-                scores = {name: self._ask(name, network, inputs) for name, network in self._networks.items()}
-            yield batch.index, scores
+            yield batch.index, {name: inputs[network.preprocessing] for name, network in self._networks.items()}
 
-    def _ask(self, name: str, network: Network, inputs: Mapping[Preprocessing, Tensor]) -> Tensor:
+    def _ask(self, name: str, network: Network, inputs: Tensor) -> Tensor:
         """Give a network's probabilities, or say which network cannot give any."""
         with asked(name, network, self._label):
-            probabilities = self._execution.probabilities(network.module, inputs[network.preprocessing])
+            probabilities = self._execution.probabilities(network.module, inputs)
         refuse_nan(probabilities, name, self._label)
         return probabilities
 

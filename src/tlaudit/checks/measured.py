@@ -68,7 +68,7 @@ class Recorder:
         """The mean of independent values, ``(N,)``, with a bootstrap interval; absent where there are none."""
         if len(values) == 0:
             return self.absent(name, if_none)
-        return self._with(self.interval(values), name, float(values.double().mean()), len(values))
+        return self.stated(self.interval(values), name, float(values.double().mean()), len(values))
 
     def ratio(self, name: str, numerators: Tensor, denominators: Tensor, *, if_none: str) -> Measurement:
         """The ratio of two means of pairs, ``(N,)`` each, denominators above 0; absent where there are none."""
@@ -83,9 +83,10 @@ class Recorder:
                 numerators, denominators, generator, resamples=self.resamples, confidence=self.confidence
             )
             outcome = Interval(low=low, high=high, confidence=self.confidence, method="paired percentile bootstrap")
-        return self._with(outcome, name, value, n)
+        return self.stated(outcome, name, value, n)
 
-    def _with(self, outcome: Interval | str, name: str, value: float, n: int) -> Measurement:
+    def stated(self, outcome: Interval | str, name: str, value: float, n: int) -> Measurement:
+        """A number with its interval, or with the reason why there is none."""
         return Measurement(
             name=name,
             **self._quantity(name),

@@ -15,10 +15,12 @@ import typer
 
 from tlaudit.cli.demo import demo
 from tlaudit.cli.distraction import distraction
+from tlaudit.cli.erosion import erosion
 from tlaudit.cli.inspect import inspect
 from tlaudit.cli.lingering import lingering
 from tlaudit.cli.schema import schema
 from tlaudit.cli.screen import screen
+from tlaudit.cli.stress import stress
 from tlaudit.errors import TlauditError, UsageError
 
 if TYPE_CHECKING:
@@ -105,6 +107,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "inspect": inspect,
     "lingering": lingering,
     "distraction": distraction,
+    "erosion": erosion,
+    "stress": stress,
     "screen": screen,
     "demo": demo,
     "schema": schema,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MODELS, DATA, PREPROCESS, EXECUTION = "models", "data", "preprocess", "execution"
 LINGERING, DISTRACTION, SCREEN = "lingering", "distraction", "screen"
+EROSION, STRESS, STRESS_TRAINING = "erosion", "stress", "stress.training"
 
 
 class Flag(NamedTuple):
@@ -49,6 +50,9 @@ _PANELS = {
     LINGERING: "Which classes linger (docs/methods.md)",
     DISTRACTION: "Composites and maps (docs/methods.md)",
     SCREEN: "Which images are flagged, and how well that works (docs/methods.md)",
+    EROSION: "Which features are compared (docs/methods.md)",
+    STRESS: "Which squares are planted, and what is measured (docs/methods.md)",
+    STRESS_TRAINING: "How the network is trained",
 }
 
 _TRIPLE = tuple[float, float, float]
@@ -62,6 +66,20 @@ _PER_CLASS = Flag("--per-class", "per_class", int, "Composites of each class.")
 _OVERLAYS = (
     Flag("--overlay-scale", "overlay_scale", float, "Side of the overlay as a share of the picture's."),
     Flag("--overlays", "overlays", int, "At most so many target images serve as overlays."),
+)
+
+_STAGES = Flag("--stages", "stages", str, "Module paths, separated by commas; default: of the architecture's family.")
+_TRAINING = (
+    Flag("--epochs", "epochs", int, "Passes over the training images."),
+    Flag("--optimizer", "optimizer", str, "adamw or sgd."),
+    Flag("--learning-rate", "learning_rate", float, "Highest learning rate."),
+    Flag("--weight-decay", "weight_decay", float, "Decay of the weights."),
+    Flag("--momentum", "momentum", float, "Momentum of sgd."),
+    Flag("--warmup", "warmup", float, "Share of the steps in which the learning rate rises; then it falls."),
+    Flag("--clip", "clip", float, "Largest norm of the gradient; 0 for any."),
+    Flag("--batch-norm", "batch_norm", str, "train, or frozen: batch norms stay as they are."),
+    Flag("--flip/--no-flip", "flip", bool, "Mirror half of the training images."),
+    Flag("--train-batch-size", "batch_size", int, "Training images in a step."),
 )
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
@@ -132,6 +150,25 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("--fail-on-flag/--no-fail-on-flag", "fail_on_flag", bool, "Exit code 1 when an image is flagged."),
         *_INTERVALS,
     ),
+    EROSION: (
+        Flag("--data", "data", Path, "Images on which features are compared: of the original task, or any."),
+        _STAGES,
+        Flag("--full-matrix/--no-full-matrix", "full_matrix", bool, "Compare every stage with every stage."),
+        Flag("--features", "features", str, "pooled or flat: the features whose rank is taken."),
+        Flag("--probe/--no-probe", "probe", bool, "Fit linear probes on the features of both networks."),
+        *_INTERVALS,
+    ),
+    STRESS: (
+        Flag("--ratios", "ratios", str, "Shares of the training images that get a square, separated by commas."),
+        Flag("--square", "square", float, "Side of the square as a share of the picture's."),
+        Flag("--bisect", "bisect", float, "Find the smallest ratio at which clean accuracy falls by more than this."),
+        Flag("--plasticity/--no-plasticity", "plasticity", bool, "Learn the original task again, and from scratch."),
+        _STAGES,
+        Flag("--test-data", "test", Path, "Clean test images; default a fifth of the source images, held out."),
+        Flag("--runs", "runs", Path, "Folder in which finished runs are kept, and found again."),
+        *_INTERVALS,
+    ),
+    STRESS_TRAINING: _TRAINING,
 }
 
 OUTPUT_PANEL = "Output"

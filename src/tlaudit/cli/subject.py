@@ -16,19 +16,22 @@ if TYPE_CHECKING:
     from tlaudit.options import Settings
 
 
-def load_subject(settings: Settings, *, quiet: bool, needed: Sequence[str] = ("source", "target")) -> Subject:
+def load_subject(
+    settings: Settings, *, quiet: bool, needed: Sequence[str] = ("source", "target"), alike: bool = True
+) -> Subject:
     """Load the networks, find the images and match them.
 
     Args:
         settings: Which networks and images.
         quiet: Whether no progress is shown.
         needed: Sets of images that the command cannot do without.
+        alike: Whether the networks' backbones have to match.
 
     Raises:
         UsageError: If an option that is always needed is missing; all missing ones are named.
     """
     data = settings.data
-    pair = load_networks(settings, {f"--{name}-data": getattr(data, name) for name in needed})
+    pair = load_networks(settings, {f"--{name}-data": getattr(data, name) for name in needed}, alike=alike)
     from tlaudit.checks import assembly
 
     return assembly.assemble(
@@ -48,12 +51,13 @@ def named_files(settings: Settings) -> dict[str, Path]:
     return {option: Path(spec) for option, spec in named.items() if spec is not None and Path(spec).is_file()}
 
 
-def load_networks(settings: Settings, needed: Mapping[str, object]) -> Pair:
+def load_networks(settings: Settings, needed: Mapping[str, object], *, alike: bool = True) -> Pair:
     """Load the networks, once it is clear that nothing is missing.
 
     Args:
         settings: Which networks.
         needed: Values of the options that the command cannot do without beside the networks, by option.
+        alike: Whether the networks' backbones have to match.
 
     Raises:
         UsageError: If an option that is always needed is missing; all missing ones are named.
@@ -77,4 +81,5 @@ def load_networks(settings: Settings, needed: Mapping[str, object]) -> Pair:
         head=models.head,
         use_ema=models.use_ema,
         allow_pickle=models.allow_pickle,
+        alike=alike,
     )

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import torch
 
-from tlaudit.data.decoding import EXTENSIONS, read
+from tlaudit.data.decoding import EXTENSIONS, UNREADABLE, FileDigest, read
 from tlaudit.data.folders import Listing, list_images, printable, spread
 from tlaudit.data.workers import decode_all
 from tlaudit.errors import DataError, UsageError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tlaudit.data.decoding import DecodedBatch, FileDigest, Geometry
+    from tlaudit.data.decoding import DecodedBatch, Geometry
     from tlaudit.results import Preprocessing
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,8 @@ class Batch:
     """Images decoded together.
 
     Attributes:
-        index: Which items of the set these are, ``(N,)`` int64, rising. Files that could not be read are missing.
+        index: Which items of the set these are, ``(N,)`` int64, in the order of the pass. Files that could not be read
+            are missing.
         pixels: For each geometry asked for, ``(N, 3, crop, crop)`` uint8 in channels-last memory.
     """
 
@@ -161,6 +163,7 @@ class ImageStream:
         batch_size: int,
         workers: int,
         strict: bool = False,
+        order: Sequence[int] | None = None,
     ) -> None:
         """Prepare a pass; nothing is read yet.
 
@@ -171,6 +174,8 @@ class ImageStream:
             workers: Processes that decode; 0 decodes in this one, and so does any number if there is but one batch.
             strict: Whether a file that cannot be used ends the pass: no batch is given from it on, the rest is still
                 looked through, and the error names all such files.
+            order: A permutation of the items' numbers, in which they are read; theirs where left out. What is said of
+                the images afterwards does not depend on it.
 
         Raises:
             UsageError: If the batch size or the number of workers is out of range.
@@ -180,10 +185,11 @@ class ImageStream:
                 f"expected a batch size of at least 1 and 0 or more workers, got {batch_size} and {workers}"
             )
         self._images = images
+        self._order = range(len(images.items)) if order is None else order
         self._geometries = tuple(dict.fromkeys(p.geometry for p in preprocessing))
         self._batch_size, self._workers, self._strict = batch_size, workers, strict
         self._skipped = list(images.unread)
-        self._fingerprint = _Fingerprint()
+        self._digests = _Digests(len(images.items))
         self._decoded = 0
         self._state = "new"
 
@@ -205,27 +211,30 @@ class ImageStream:
 
     def _run(self) -> Iterator[Batch]:
         size, items = self._batch_size, self._images.items
-        files = [[os.fspath(item.path) for item in items[at : at + size]] for at in range(0, len(items), size)]
+        batches = [self._order[at : at + size] for at in range(0, len(items), size)]
+        files = [[os.fspath(items[index].path) for index in batch] for batch in batches]
         with contextlib.closing(decode_all(files, self._geometries, size, self._workers)) as work:
-            for start, (decoded, pixels) in zip(range(0, len(items), size), work, strict=True):
-                self._account(start, decoded)
+            for batch, (decoded, pixels) in zip(batches, work, strict=True):
+                self._account(batch, decoded)
                 if decoded.kept and not (self._strict and self._skipped):
                     # Rows are stored pixel by pixel, so seen in the usual order of axes they are channels-last.
                     tensors = [torch.from_numpy(array).permute(0, 3, 1, 2) for array in pixels]
-                    yield Batch(torch.tensor(decoded.kept) + start, dict(zip(self._geometries, tensors, strict=True)))
+                    index = torch.tensor([batch[at] for at in decoded.kept])
+                    yield Batch(index, dict(zip(self._geometries, tensors, strict=True)))
         self._state = "complete"
         self._conclude()
 
-    def _account(self, start: int, decoded: DecodedBatch) -> None:
-        names = [item.name for item in self._images.items[start : start + len(decoded.digests)]]
+    def _account(self, batch: Sequence[int], decoded: DecodedBatch) -> None:
+        names = [self._images.items[index].name for index in batch]
         self._decoded += len(decoded.kept)
-        self._fingerprint.add(zip(names, decoded.digests, strict=True))
+        self._digests.put(batch, decoded.digests)
         self._skipped += [SkippedImage(file=names[at], reason=printable(why)) for at, why in decoded.refused]
         for at, remark in decoded.remarks:
             log.info("%s: %s", names[at], printable(remark))
 
     def _conclude(self) -> None:
-        """Say what was skipped, and refuse to go on where too much was."""
+        """Say what was skipped, in the order of names, and refuse to go on where too much was."""
+        self._skipped.sort(key=lambda skipped: skipped.file)
         for skipped in self._skipped[:SHOWN]:
             log.warning("skipped %s: %s", skipped.file, skipped.reason)
         if len(self._skipped) > SHOWN:
@@ -252,7 +261,7 @@ class ImageStream:
             raise RuntimeError("the images have not all been read yet: run the pass to its end first")
         return DataRecord(
             path=printable(str(self._images.root)),
-            fingerprint=self._fingerprint.hexdigest(),
+            fingerprint=self._digests.fingerprint(self._images),
             images=self._decoded,
             folders=len(self._images.folders),
             available=self._images.available,
@@ -276,6 +285,27 @@ class _Fingerprint:
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
+
+
+class _Digests:
+    """Size and SHA-256 of the content of each item, whatever the order in which they are read."""
+
+    def __init__(self, count: int) -> None:
+        # Compact, because there may be millions; a file that could not be read has the size -1.
+        self._sizes = np.full(count, -1, dtype=np.int64)
+        self._hashes = np.zeros((count, 32), dtype=np.uint8)
+
+    def put(self, batch: Sequence[int], digests: Sequence[FileDigest]) -> None:
+        for index, digest in zip(batch, digests, strict=True):
+            if digest.size is not None:
+                self._sizes[index] = digest.size
+                self._hashes[index] = np.frombuffer(bytes.fromhex(digest.sha256), dtype=np.uint8)
+
+    def fingerprint(self, images: ImageSet) -> str:
+        result = _Fingerprint()
+        for item, size, digest in zip(images.items, self._sizes.tolist(), self._hashes, strict=True):
+            result.add([(item.name, UNREADABLE if size < 0 else FileDigest(size, digest.tobytes().hex()))])
+        return result.hexdigest()
 
 
 def fingerprint(images: ImageSet) -> str:

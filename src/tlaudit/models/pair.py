@@ -49,6 +49,11 @@ class Pair:
         """Module paths in order of depth, outside the head of the pair."""
         return tuple(stage for stage in self.source.stages if not within(stage, self.head))
 
+    @property
+    def alike(self) -> bool:
+        """Whether the backbones match, so that there are hybrids, and stages of one name are the same stage."""
+        return self.backbone.matched > 0
+
     def hybrid(self) -> nn.Module:
         """Give M^st: the finetuned backbone under the source's head."""
         return hybrid(self.finetuned, self.source, self.head)
@@ -69,6 +74,7 @@ def load_pair(
     head: str | None = None,
     use_ema: bool = False,
     allow_pickle: bool = False,
+    alike: bool = True,
 ) -> Pair:
     """Load the networks of an audit and make sure that they belong together.
 
@@ -82,13 +88,14 @@ def load_pair(
         head: Module path of the classification head of all of them.
         use_ema: Take averaged weights: of the finetuned network, which must have them, and of the others if they do.
         allow_pickle: Run code that the files may contain.
+        alike: Whether the backbones have to match; networks of two architectures make a pair without hybrids.
 
     Returns:
         The pair, with findings about its lineage.
 
     Raises:
         UsageError: If a name, path or option cannot be what was meant.
-        MismatchError: If the backbones do not match key by key and shape by shape.
+        MismatchError: If the backbones have to match, and do not, key by key and shape by shape.
         CheckpointError: If a network cannot be loaded, or has weights that are NaN or infinite; they are named.
     """
 
@@ -106,18 +113,23 @@ def load_pair(
     parent = load(source, source_arch, None, ema=use_ema and not is_published(source))
     child = load(finetuned, None, parent, ema=use_ema)
     control = load(baseline, baseline_arch, parent, ema=use_ema) if baseline is not None else None
-    return join(parent, child, control)
+    return join(parent, child, control, alike=alike)
 
 
-def join(source: Model, finetuned: Model, baseline: Model | None = None) -> Pair:
+def join(source: Model, finetuned: Model, baseline: Model | None = None, *, alike: bool = True) -> Pair:
     """Make a pair of loaded models.
 
     Raises:
-        MismatchError: If the backbones do not match key by key and shape by shape.
+        MismatchError: If the backbones have to be alike, and do not match key by key and shape by shape.
     """
     others = [model for model in (finetuned, baseline) if model is not None]
-    head = widest([source.head, *(model.head for model in others)])
-    matches = [_match_backbones(source, model, head) for model in others]
+    try:
+        head = widest([source.head, *(model.head for model in others)])
+        matches = [_match_backbones(source, model, head) for model in others]
+    except MismatchError as error:
+        if alike:
+            raise
+        return _apart(source, finetuned, baseline, str(error))
     lineage = trace_lineage(
         source.module,
         finetuned.module,
@@ -127,6 +139,27 @@ def join(source: Model, finetuned: Model, baseline: Model | None = None) -> Pair
     )
     findings = (*lineage.findings(), *(f for model in others for f in _architectures_differ(source, model)))
     return Pair(source, finetuned, baseline, head, matches[0], lineage, findings)
+
+
+def _apart(source: Model, finetuned: Model, baseline: Model | None, reason: str) -> Pair:
+    """Make a pair of networks with different backbones: their features can be compared, and nothing else."""
+    finding = Finding(code="lineage.other_backbone", severity="warning", message=f"{reason[:1].upper()}{reason[1:]}.")
+    matched = KeyMatch(matched=0, missing=tuple(_backbone(source.module, source.head)))
+    return Pair(
+        source,
+        finetuned,
+        baseline,
+        source.head,
+        matched,
+        Lineage(
+            (),
+            finetuned_is_source=False,
+            only_buffers_moved=False,
+            baseline_is_finetuned=False,
+            has_baseline=baseline is not None,
+        ),
+        (finding,),
+    )
 
 
 def hybrid(finetuned: Model, source: Model, head: str | None = None) -> nn.Module:

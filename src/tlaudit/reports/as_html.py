@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-    from tlaudit.exhibits import Exhibit, Scatter
+    from tlaudit.exhibits import Chart, Exhibit
     from tlaudit.records import Cell
+    from tlaudit.reports.drawing import Drawing
     from tlaudit.results import CheckResult, Table
 
 SUFFIX = ".html"
@@ -41,11 +42,11 @@ _PICTURE_BYTES = 400
 _LONGEST_TEXT = 1000
 
 
-class Chart(NamedTuple):
-    """A chart of the page and how many dots it shows."""
+class Plot(NamedTuple):
+    """A chart of the page and its drawing."""
 
-    about: Scatter
-    drawing: figures.Drawing
+    about: Chart
+    drawing: Drawing
 
 
 class Gallery(NamedTuple):
@@ -68,7 +69,7 @@ class Section(NamedTuple):
     """What the page shows of one result."""
 
     result: CheckResult
-    charts: list[Chart]
+    charts: list[Plot]
     galleries: list[Gallery]
     exhibits: int
     grids: dict[str, Grid]
@@ -99,9 +100,9 @@ def _section(result: CheckResult, rows: int, room: int) -> Section:
     """Share the room: dots, then pictures, then rows; what one of them leaves is for the next."""
     charts = []
     for chart in result.charts:
-        drawing = figures.scatter(chart, result.tables[chart.table], int(_DOTS * room) // len(result.charts))
-        charts.append(Chart(chart, drawing))
-    room -= sum(len(chart.drawing.figure) for chart in charts)
+        drawing = figures.draw(chart, result.tables[chart.table], int(_DOTS * room) // len(result.charts))
+        charts.append(Plot(chart, drawing))
+    room -= sum(chart.drawing.size for chart in charts)
     exhibits = _fitting(result.exhibits, int(_PICTURES * room))
     room -= sum(map(_size, exhibits))
     grids = {}
@@ -236,9 +237,10 @@ def _subject(result: CheckResult) -> str:
 def _policy(scripts: Sequence[str], style: str) -> str:
     """A Content-Security-Policy under which nothing is loaded and only these scripts and styles run.
 
-    The hash of the empty text lets plotly make an empty style element, which it fills rule by rule.
+    The hash of the empty text lets plotly make an empty style element, which it fills rule by rule; with
+    ``unsafe-hashes`` it lets it empty the style attribute of an element too, and set none to anything else.
     """
-    styles = " ".join(map(_digest, (style, "")))
+    styles = " ".join(("'unsafe-hashes'", *map(_digest, (style, ""))))
     return (
         f"default-src 'none'; script-src {' '.join(map(_digest, scripts))}; style-src {styles}; img-src data:; "
         "font-src 'none'; connect-src 'none'; base-uri 'none'; form-action 'none'"

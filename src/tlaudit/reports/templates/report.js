@@ -109,10 +109,15 @@ if (window.Plotly) {
     const figure = JSON.parse(document.getElementById(plot.dataset.figure).textContent);
     plot.replaceChildren();
     figure.layout.dragmode = touch ? false : "zoom";
+    if (plot.clientWidth < 480) {
+      for (const axis of [figure.layout.xaxis, figure.layout.yaxis]) axis.labelalias = figure.layout.meta;
+    }
     window.Plotly.newPlot(plot, figure.data, figure.layout, { displayModeBar: false, responsive: true, showTips: false });
   }
   window.addEventListener("beforeprint", () => {
-    for (const plot of plots) window.Plotly.relayout(plot, { width: 560, height: 560 });
+    for (const plot of plots) {
+      window.Plotly.relayout(plot, { width: 560, height: plot.dataset.kind === "lines" ? 440 : 560 });
+    }
   });
   window.addEventListener("afterprint", () => {
     for (const plot of plots) window.Plotly.relayout(plot, { width: null, height: null, autosize: true });

@@ -1,0 +1,159 @@
+"""What several networks make of the same images, stage by stage: how alike, and of how many dimensions.
+
+Definitions: docs/methods.md, "Erosion". One pass; of each batch only Gram matrices and sums are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from tlaudit.checks.base import asked
+from tlaudit.checks.followed import Follower
+from tlaudit.errors import UsageError
+from tlaudit.measure.similarity import MINIMUM_IMAGES, CkaAccumulator
+from tlaudit.models.heads import within
+from tlaudit.models.wording import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Literal
+
+    from torch import Tensor
+
+    from tlaudit.checks.base import Network, Subject
+    from tlaudit.checks.followed import Spectrum
+    from tlaudit.data.images import ImageSet
+    from tlaudit.models.sources import Model
+    from tlaudit.results import DataRecord
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a pass leaves behind.
+
+    Attributes:
+        stages: Module paths, by role.
+        cka: Of ``source`` with each other role.
+        reasons: By role and stage, why a stage could not be measured; empty where all could.
+        spectra: By role and stage; only those that could be measured.
+        index: Which items of the set were read, ``(N,)`` int64, in the order of the pass.
+        predicted: Class each network gives each image, ``(N,)`` int64, by role; -1 where its logits are NaN.
+        kept: Pooled features ``(N, D)`` float32 of each role's last stage, where they were asked for and have any.
+        left_out: Images in minibatches too small for CKA.
+        record: Which images were read.
+    """
+
+    stages: Mapping[str, tuple[str, ...]]
+    cka: Mapping[str, CkaAccumulator]
+    reasons: Mapping[str, Mapping[str, str]]
+    spectra: Mapping[str, Mapping[str, Spectrum]]
+    index: Tensor
+    predicted: Mapping[str, Tensor]
+    kept: Mapping[str, Tensor]
+    left_out: int
+    record: DataRecord
+
+
+def compare(
+    subject: Subject,
+    images: ImageSet,
+    networks: Mapping[str, Network],
+    stages: Mapping[str, Sequence[str]],
+    *,
+    features: Literal["pooled", "flat"] = "pooled",
+    keep: bool = False,
+    label: str = "images",
+) -> Compared:
+    """Run images through several networks and compare their stages.
+
+    The images come in an order drawn by the subject's seed, ``torch.randperm(N, generator=manual_seed(seed))``, because
+    minibatches of a sorted folder show a few classes each; CKA is averaged over minibatches of the batch size.
+
+    Args:
+        subject: Whose execution is used.
+        images: What the networks see.
+        networks: By role; one of them ``source``.
+        stages: Module paths by role, as `chosen_stages` gives them.
+        features: Whose spectrum is taken: means over space, or all numbers of a stage.
+        keep: Whether the pooled features of the last stages are kept.
+        label: Shown beside the progress.
+
+    Raises:
+        UsageError: If a network cannot work on images of this size.
+        DataError: If no image can be read.
+    """
+    order = torch.randperm(len(images.items), generator=torch.Generator().manual_seed(subject.seed)).tolist()
+    prediction = subject.predict(images, networks, label, order)
+    followers = {role: Follower(paths, features, keep=keep) for role, paths in stages.items()}
+    cka = {role: CkaAccumulator(stages["source"], paths) for role, paths in stages.items() if role != "source"}
+    index: list[Tensor] = []
+    predicted: dict[str, list[Tensor]] = {role: [] for role in networks}
+    left_out = 0
+    for batch, inputs in prediction.batches():
+        index.append(batch)
+        grams = {}
+        for role, network in networks.items():
+            with subject.execution.inference(), asked(role, network, label):
+                logits, grams[role] = followers[role].look(network.module, inputs[role])
+            predicted[role].append(logits.argmax(dim=1).where(~logits.isnan().any(dim=1), -1).cpu())
+        if len(batch) < MINIMUM_IMAGES:
+            left_out += len(batch)
+            continue
+        for role, accumulator in cka.items():
+            accumulator.add(grams["source"], grams[role])
+    spectra = {role: follower.spectra() for role, follower in followers.items()}
+    return Compared(
+        stages={role: tuple(paths) for role, paths in stages.items()},
+        cka=cka,
+        reasons={role: follower.reasons() for role, follower in followers.items()},
+        spectra=spectra,
+        index=torch.cat(index),
+        predicted={role: torch.cat(parts) for role, parts in predicted.items()},
+        kept={role: kept for role, follower in followers.items() if (kept := follower.kept()) is not None},
+        left_out=left_out,
+        record=prediction.record,
+    )
+
+
+def chosen_stages(
+    models: Mapping[str, Model], named: Sequence[str] | None, head: str | None
+) -> dict[str, tuple[str, ...]]:
+    """Settle which stages of each network are compared.
+
+    Args:
+        models: By role.
+        named: Module paths asked for; those of each network's family where None.
+        head: Module path of the head of all of them, in which there are no stages; None for each network's own.
+
+    Returns:
+        Module paths by role, in order of depth. Networks of one architecture have the same ones.
+
+    Raises:
+        UsageError: If a name occurs twice, is no module of any of the networks, or of none that can be measured; the
+            nearest names are given.
+    """
+    if named is None:
+        return {role: _own_stages(role, model, head) for role, model in models.items()}
+    for name in named:
+        if list(named).count(name) > 1:
+            raise UsageError(f"--stages {name}: named twice")
+    paths = {role: [path for path, _ in model.module.named_modules() if path] for role, model in models.items()}
+    every = {path: None for of_role in paths.values() for path in of_role}
+    for name in named:
+        if name not in every:
+            raise UsageError(f"--stages {name}: no network has such a module; nearest: {nearest(name, every)}")
+    chosen = {role: tuple(path for path in of_role if path in named) for role, of_role in paths.items()}
+    for role, of_role in chosen.items():
+        if not of_role:
+            raise UsageError(f"--stages: none of {', '.join(named)} is a module of the {role} network")
+    return chosen
+
+
+def _own_stages(role: str, model: Model, head: str | None) -> tuple[str, ...]:
+    stages = tuple(stage for stage in model.stages if not within(stage, head or model.head))
+    if not stages:
+        raise UsageError(f"no stage of the {role} network is known: name modules with --stages")
+    return stages

@@ -1,0 +1,197 @@
+"""One network followed at its stages, batch by batch: Gram matrices for the moment, sums for the spectra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from tlaudit.errors import DegenerateError
+from tlaudit.measure import spectrum as measure
+from tlaudit.measure.similarity import gram
+from tlaudit.measure.spectrum import CovarianceSpectrum, GramSpectrum
+from tlaudit.models.runtime import class_scores
+from tlaudit.models.taps import tapped
+from tlaudit.models.token_grid import infer_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+    from torch import Tensor, nn
+
+WIDEST_COVARIANCE = 4096
+"""Features wider than this go through the Gram matrix of the images; the covariance would take 128 MiB (ours)."""
+MOST_KEPT_BYTES = 2**31
+"""Of one stage's features, where they have to be kept until the end of the pass (ours)."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Variances of a stage's features along their principal directions.
+
+    Attributes:
+        eigenvalues: Of the sample covariance, float64, largest first; through the Gram matrix those that can differ
+            from zero.
+        n: Images.
+        d: Features.
+    """
+
+    eigenvalues: Tensor
+    n: int
+    d: int
+
+    @property
+    def rank(self) -> int:
+        """Numerical rank: eigenvalues of the covariance above 1e-3 of the largest."""
+        return measure.numerical_rank(self.eigenvalues)
+
+    @property
+    def effective_rank(self) -> float:
+        """Exponential of the entropy of the normalised singular values."""
+        return measure.effective_rank(self.eigenvalues)
+
+    @property
+    def participation_ratio(self) -> float:
+        """``(sum of eigenvalues)^2 / sum of their squares``."""
+        return measure.participation_ratio(self.eigenvalues)
+
+
+class Follower:
+    """Follows the stages of one network, batch by batch."""
+
+    def __init__(self, paths: Sequence[str], features: Literal["pooled", "flat"], *, keep: bool) -> None:
+        """Begin with nothing known.
+
+        Args:
+            paths: Module paths of the stages.
+            features: Whose spectrum is taken.
+            keep: Whether the pooled features of the last stage are kept.
+        """
+        self._stages = {path: _Stage(path, features, keep=keep and path == paths[-1]) for path in paths}
+        self._keep = keep
+
+    def look(self, module: nn.Module, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run a batch, and take from each stage what is kept of it.
+
+        Args:
+            module: The network, in eval mode on its device.
+            pixels: Normalised images, ``(N, 3, H, W)``.
+
+        Returns:
+            Logits ``(N, K)``, and for each stage its Gram matrix ``(N, N)``, NaN where it cannot be measured.
+        """
+        for stage in self._stages.values():
+            stage.begin(pixels)
+        with tapped(module, self._stages, lambda path, output: self._stages[path].see(output)):
+            logits = class_scores(module, pixels)
+        return logits, {path: stage.end() for path, stage in self._stages.items()}
+
+    def spectra(self) -> dict[str, Spectrum]:
+        """Give the spectra of the stages that have one."""
+        found = {path: stage.spectrum() for path, stage in self._stages.items()}
+        return {path: spectrum for path, spectrum in found.items() if spectrum is not None}
+
+    def reasons(self) -> dict[str, str]:
+        """Why stages cannot be measured, by stage; complete once the spectra have been asked for."""
+        return {path: stage.reason for path, stage in self._stages.items() if stage.reason}
+
+    def kept(self) -> Tensor | None:
+        """Pooled features of the last stage, ``(N, D)`` float32, where they were wanted and could be had."""
+        *_, last = self._stages.values()
+        return last.kept() if self._keep and not last.reason else None
+
+
+class _Stage:
+    """What is known of one stage of one network, batch by batch.
+
+    Attributes:
+        path: Module path.
+        reason: Why it cannot be measured; empty as long as it can.
+    """
+
+    path: str
+    reason: str
+
+    def __init__(self, path: str, features: Literal["pooled", "flat"], *, keep: bool) -> None:
+        self.path, self.reason = path, ""
+        self._features, self._keep = features, keep
+        self._spectrum: CovarianceSpectrum | GramSpectrum | None = None
+        self._rows: list[Tensor] = []
+        self._bytes = 0
+
+    def begin(self, pixels: Tensor) -> None:
+        """A batch is about to run."""
+        self._size = pixels.shape[-2], pixels.shape[-1]
+        self._gram = torch.full((len(pixels), len(pixels)), torch.nan, dtype=torch.float64)
+        self._runs = 0
+
+    def see(self, output: object) -> None:
+        """The stage has run."""
+        self._runs += 1
+        if self.reason:
+            return
+        if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != len(self._gram):
+            shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+            self.reason = f"its output is {shape}, not one tensor with a row for each of {len(self._gram)} images"
+        elif self._runs > 1:
+            self.reason = "it runs more than once in a forward pass: name a module that runs once"
+        elif not output.is_floating_point():
+            self.reason = f"its output holds {str(output.dtype).removeprefix('torch.')}, no features"
+        else:
+            self._gram = gram(output)
+            if self._gram.isfinite().all():
+                self._add(output)
+            else:
+                self.reason = "its features are NaN or infinite for some images, or too large to multiply"
+
+    def end(self) -> Tensor:
+        """The batch has run: its Gram matrix, NaN where the stage cannot be measured."""
+        if not self._runs and not self.reason:
+            self.reason = "it takes no part in the forward pass"
+        return self._gram.fill_(torch.nan) if self.reason else self._gram
+
+    def _add(self, output: Tensor) -> None:
+        pooled = self._pooled(output) if self._keep or self._features == "pooled" else None
+        rows = output.flatten(1) if pooled is None or self._features == "flat" else pooled
+        wide = self._features == "flat" or rows.shape[1] > WIDEST_COVARIANCE
+        if self._spectrum is None:
+            self._spectrum = GramSpectrum() if wide else CovarianceSpectrum()
+        self._bytes += (4 * rows.numel() if wide else 0) + (
+            4 * pooled.numel() if self._keep and pooled is not None else 0
+        )
+        if self._bytes > MOST_KEPT_BYTES:
+            self.reason = (
+                f"more than {MOST_KEPT_BYTES / 2**30:g} GiB of features would have to be kept ({rows.shape[1]} numbers "
+                "an image): give fewer images (--limit), or --features pooled"
+            )
+            self._spectrum, self._rows = None, []
+            return
+        self._spectrum.add(rows)
+        if self._keep and pooled is not None:
+            self._rows.append(pooled.cpu())
+
+    def _pooled(self, output: Tensor) -> Tensor:
+        """Means over space, ``(N, C)`` float32; tokens that are no part of the image are left out."""
+        grid = infer_grid(output.shape, self._size)
+        if grid is not None:
+            return grid.arranged(output).float().mean(dim=(2, 3))
+        # Nothing in the shape is a grid: a single cell, or tokens of another kind.
+        return {2: output, 3: output.mean(dim=1)}.get(output.ndim, output.flatten(2).mean(dim=2)).float()
+
+    def spectrum(self) -> Spectrum | None:
+        """The spectrum over all batches; None, and a reason, where there is none."""
+        if self.reason or self._spectrum is None:
+            return None
+        try:
+            found = Spectrum(self._spectrum.eigenvalues(), self._spectrum.count, self._spectrum.dimensions)
+            measure.numerical_rank(found.eigenvalues)
+        except DegenerateError as error:
+            self.reason = str(error)
+            return None
+        return found
+
+    def kept(self) -> Tensor:
+        """Pooled features of all images, ``(N, D)`` float32."""
+        return torch.cat(self._rows)

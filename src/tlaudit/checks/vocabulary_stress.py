@@ -1,0 +1,157 @@
+"""What the stress test measures, in words: unit, direction and a sentence for each number, column and chart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tlaudit.checks.measured import Quantity
+from tlaudit.exhibits import Lines
+from tlaudit.results import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FIXED = {
+    "stress.clean_accuracy.before": Quantity("share", "neither", "Clean test images the network gets right as it is."),
+    "stress.max_drop": Quantity(
+        "difference", "lower", "Largest loss of clean accuracy at any ratio, against training without squares."
+    ),
+    "stress.threshold_ratio": Quantity(
+        "share", "higher", "Smallest ratio found at which clean accuracy falls by more than the limit."
+    ),
+    "stress.plasticity.area_relearning": Quantity(
+        "share", "higher", "Mean clean accuracy while the original task is learnt again after squares."
+    ),
+    "stress.plasticity.area_scratch": Quantity(
+        "share", "neither", "The same from scratch, architecture and schedule being equal."
+    ),
+    "stress.plasticity.area_difference": Quantity(
+        "difference", "higher", "The first less the second; below 0, squares left less than nothing to build on."
+    ),
+    "stress.plasticity.epochs_relearning": Quantity(
+        "epochs", "lower", "Epochs until 0.9 of the accuracy from before is reached again."
+    ),
+    "stress.plasticity.epochs_scratch": Quantity("epochs", "neither", "The same from scratch."),
+}
+
+
+def quantities(ratios: Iterable[float]) -> dict[str, Quantity]:
+    """Name everything that is measured in a sweep over these ratios."""
+    found = dict(_FIXED)
+    for ratio in ratios:
+        at = f"{ratio:g}"
+        share = f"after training with squares on {100 * ratio:g} % of the images"
+        found |= {
+            f"stress.clean_accuracy.{at}": Quantity("share", "higher", f"Clean test images got right {share}."),
+            f"stress.accuracy_drop.{at}": Quantity(
+                "difference", "lower", f"Clean accuracy lost {share}, against training without squares."
+            ),
+            f"stress.cka.min.{at}": Quantity("cka", "higher", f"Lowest CKA of any stage with that before, {share}."),
+            f"stress.rank_ratio.min.{at}": Quantity(
+                "ratio", "higher", f"Lowest numerical rank of any stage as a share of that before, {share}."
+            ),
+        }
+    return found
+
+
+def _columns(*described: tuple[str, str, str]) -> tuple[Column, ...]:
+    return tuple(Column(name=name, unit=unit, meaning=meaning) for name, unit, meaning in described)
+
+
+RUN_COLUMNS = _columns(
+    ("ratio", "share", "Training images that got a square."),
+    ("run", "text", "sweep | bisection."),
+    ("planted", "images", "The same, counted."),
+    ("clean_accuracy", "share", "Clean test images got right."),
+    ("low", "share", "Lower bound of its interval."),
+    ("high", "share", "Upper bound of the same."),
+    ("drop", "difference", "Clean accuracy lost against the run without squares, image by image."),
+    ("drop_low", "difference", "Lower bound of its bootstrap interval."),
+    ("drop_high", "difference", "Upper bound of the same."),
+    ("drop_before", "difference", "Clean accuracy lost against the network before."),
+    ("drop_before_low", "difference", "Lower bound of its bootstrap interval."),
+    ("drop_before_high", "difference", "Upper bound of the same."),
+    ("with_square", "share", "Test images got right when each has the square of its class."),
+    ("with_other_square", "share", "Test images got right when each has the square of another class."),
+    ("cka_min", "cka", "Lowest CKA of any stage with the network before."),
+    ("rank_ratio_min", "ratio", "Lowest numerical rank of any stage as a share of that before."),
+    ("effective_rank_ratio_min", "ratio", "The same of the effective rank."),
+    ("first_loss", "nats", "Mean cross-entropy on the training images in the first epoch."),
+    ("last_loss", "nats", "The same in the last epoch."),
+    ("absent", "text", "Why cells of this row are empty."),
+)
+STAGE_COLUMNS = _columns(
+    ("ratio", "share", "Training images that got a square."),
+    ("line", "text", "The same in words."),
+    ("stage", "module path", "Where the features were taken: the module's output, pooled over space."),
+    ("n", "images", "Clean test images."),
+    ("d", "features", "Numbers of a pooled feature vector."),
+    ("cka", "cka", "Unbiased minibatch CKA with the network before."),
+    ("cka_low", "cka", "Lower bound of its bootstrap interval over minibatches."),
+    ("cka_high", "cka", "Upper bound of the same."),
+    ("rank_before", "dimensions", "Numerical rank of the network before."),
+    ("rank", "dimensions", "Numerical rank: eigenvalues of the features' covariance above 1e-3 of the largest."),
+    ("rank_ratio", "ratio", "rank / rank_before."),
+    ("effective_rank_before", "dimensions", "Effective rank of the network before."),
+    ("effective_rank", "dimensions", "Exponential of the entropy of the normalised singular values."),
+    ("participation_ratio_before", "dimensions", "Participation ratio of the network before."),
+    ("participation_ratio", "dimensions", "Squared sum of the covariance's eigenvalues / sum of their squares."),
+    ("warning", "text", "Why the ranks may be too low."),
+    ("absent", "text", "Why cells of this row are empty."),
+)
+PLASTICITY_COLUMNS = _columns(
+    ("phase", "text", "relearning, after a training with squares | from scratch."),
+    ("epoch", "epochs", "Epochs behind; 0 is before the first."),
+    ("accuracy", "share", "Clean test images got right."),
+    ("low", "share", "Lower bound of its interval."),
+    ("high", "share", "Upper bound of the same."),
+    ("loss", "nats", "Mean cross-entropy on the training images in the epoch that ends here."),
+)
+
+DOSE_CHART = Lines(
+    title="Clean accuracy by share of planted images",
+    reading=(
+        "Each point is a training of its own on the same images in the same order; only the share with a square in "
+        "their class's colour differs. The test images have none. A line that falls to the right says that the square "
+        "was learnt in place of what the network knew."
+    ),
+    table="runs",
+    x="ratio",
+    y="clean_accuracy",
+    low="low",
+    high="high",
+)
+SHORTCUT_CHART = Lines(
+    title="Whether the squares were learnt",
+    reading=(
+        "Accuracy on test images that all have the square of another class than their own: where it falls, the network "
+        "goes by the square. Where it stays, squares were not learnt, and clean accuracy has no reason to fall."
+    ),
+    table="runs",
+    x="ratio",
+    y="with_other_square",
+)
+RANK_CHART = Lines(
+    title="Numerical rank over depth, by share of planted images",
+    reading=(
+        "Dimensions the features of the clean test images span at each stage, as a share of those before. A line well "
+        "below that of ratio 0 says that squares made the features collapse, not the training as such."
+    ),
+    table="stages",
+    x="stage",
+    y="rank_ratio",
+    group="line",
+)
+PLASTICITY_CHART = Lines(
+    title="Learning the original task again, and from scratch",
+    reading=(
+        "Clean accuracy after each epoch on the original images: of the network that was trained with squares, and of "
+        "one with fresh weights, on the same schedule. A network below the fresh one has lost its plasticity."
+    ),
+    table="plasticity",
+    x="epoch",
+    y="accuracy",
+    group="phase",
+    low="low",
+    high="high",
+)

@@ -1,0 +1,195 @@
+"""Labelled images as endless epochs of batches: the same seed gives the same batches, however they are read."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from tlaudit.data.folders import printable
+from tlaudit.data.images import Batch, ImageSet, ImageStream
+from tlaudit.errors import DataError, ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tlaudit.results import DataRecord, Preprocessing
+
+T = TypeVar("T")
+
+BUDGET = 2 << 30
+"""Bytes of pixels that are kept in memory; of a larger set the files are decoded anew in each epoch."""
+
+_READ_AT_ONCE = 64
+
+
+class Progress(Protocol):
+    """Shows how far a loop is; called with the loop's items, gives them back one by one."""
+
+    def __call__(
+        self, items: Iterable[T], *, total: int, label: str, size: Callable[[T], int] | None = None
+    ) -> Iterable[T]:
+        """Give the items; `size` says how much of the total one is."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingBatch:
+    """What one step learns from.
+
+    Attributes:
+        index: Which items of the set these are, ``(N,)`` int64.
+        pixels: ``(N, 3, crop, crop)`` uint8, mirrored and changed.
+        labels: Class of each, ``(N,)`` int64.
+    """
+
+    index: Tensor
+    pixels: Tensor
+    labels: Tensor
+
+
+Change = Callable[[TrainingBatch], Tensor]
+"""Gives other pixels for a batch's, ``(N, 3, crop, crop)`` uint8, after they were mirrored."""
+
+
+class TrainingImages:
+    """A labelled set of images that is gone through again and again.
+
+    All files are read once when this is made: what cannot be used is left out of every epoch and named in `record`.
+    Pixels that fit the budget are kept; else each epoch reads the files again. The batches are the same either way.
+
+    Attributes:
+        change: What is done to the pixels of every batch, or None.
+        record: Which images were read.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        labels: Tensor,
+        preprocessing: Preprocessing,
+        *,
+        workers: int,
+        strict: bool = False,
+        budget: int = BUDGET,
+        progress: Progress | None = None,
+    ) -> None:
+        """Read the images.
+
+        Args:
+            images: The set.
+            labels: Class of each item, ``(N,)`` int64.
+            preprocessing: How pictures become pixels.
+            workers: Processes that decode.
+            strict: Whether a file that cannot be used is an error.
+            budget: Most bytes of pixels that are kept.
+            progress: Shows how far the reading is.
+
+        Raises:
+            ShapeError: If there is not one label for each image.
+            DataError: If no image can be used or, when strict, any cannot.
+        """
+        count, side = len(images.items), preprocessing.crop
+        if labels.shape != (count,):
+            raise ShapeError(f"expected a label for each of {count} images, got shape {tuple(labels.shape)}")
+        self._images, self._labels, self._preprocessing, self._workers = images, labels, preprocessing, workers
+        self.change: Change | None = None
+        self._usable = torch.zeros(count, dtype=torch.bool)
+        kept = count * side * side * 3 <= budget
+        self._pixels = torch.empty((count, side, side, 3), dtype=torch.uint8) if kept else None
+        stream = ImageStream(images, [preprocessing], batch_size=_READ_AT_ONCE, workers=workers, strict=strict)
+        shown = progress(stream, total=count, label="reading", size=_images_in) if progress else stream
+        for batch in shown:
+            self._usable[batch.index] = True
+            if self._pixels is not None:
+                self._pixels[batch.index] = batch.pixels[preprocessing.geometry].permute(0, 2, 3, 1)
+        self.record: DataRecord = stream.record()
+
+    def __len__(self) -> int:
+        """How many images an epoch has: those that can be used."""
+        return int(self._usable.sum())
+
+    @property
+    def usable(self) -> Tensor:
+        """Which items of the set can be used, ``(N,)`` bool."""
+        return self._usable
+
+    def changed(self, change: Change) -> Self:
+        """Give the same images with other pixels; what was read is shared, not read again.
+
+        Args:
+            change: Called with every batch, after mirroring; it replaces any earlier change.
+        """
+        other = copy.copy(self)
+        other.change = change
+        return other
+
+    def sizes(self, batch_size: int) -> list[int]:
+        """How many images each batch of an epoch has.
+
+        All have `batch_size` but the last, which has what is left; a single image that would be left joins the batch
+        before it, because a batch norm cannot learn from one image.
+        """
+        full, rest = divmod(len(self), batch_size)
+        if rest == 1 and full and batch_size > 1:
+            return [batch_size] * (full - 1) + [batch_size + 1]
+        return [batch_size] * full + [rest] * (rest > 0)
+
+    def epoch(self, number: int, *, seed: int, batch_size: int, flip: bool) -> Iterator[TrainingBatch]:
+        """Go through all images once, in an order that depends on seed and number alone.
+
+        Args:
+            number: Of the epoch, counted from 0.
+            seed: Of order and mirroring.
+            batch_size: Images in a batch, at least 1; see `sizes`.
+            flip: Whether each image is mirrored with probability 1/2, drawn anew for every epoch.
+
+        Yields:
+            The batches.
+
+        Raises:
+            DataError: If a file can no longer be read.
+        """
+        generator = torch.Generator().manual_seed(_mixed(seed, number))
+        order = torch.randperm(len(self._usable), generator=generator)
+        mirrored = torch.rand(len(self._usable), generator=generator) < (0.5 if flip else 0)
+        batches = torch.split(order[self._usable[order]], self.sizes(batch_size))
+        for index, pixels in zip(batches, self._read(batches), strict=True):
+            turned = torch.where(mirrored[index][:, None, None, None], pixels.flip(3), pixels) if flip else pixels
+            batch = TrainingBatch(index, turned, self._labels[index])
+            yield dataclasses.replace(batch, pixels=self.change(batch)) if self.change else batch
+
+    def _read(self, batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
+        """Give the pixels of each batch, from memory or from the files."""
+        if self._pixels is not None:
+            for index in batches:
+                yield self._pixels[index].permute(0, 3, 1, 2)
+            return
+        size = max(len(index) for index in batches)
+        items = tuple(self._images.items[number] for number in torch.cat(batches).tolist())
+        images = dataclasses.replace(self._images, items=items, unread=())
+        stream = ImageStream(images, [self._preprocessing], batch_size=size, workers=self._workers)
+        waiting: list[Tensor] = []
+        batch_sizes = iter([len(index) for index in batches])
+        wanted = next(batch_sizes)
+        for read in stream:
+            if stream.skipped:
+                gone = f"{printable(str(self._images.root))}: {stream.skipped[0].file}"
+                raise DataError(f"{gone} could be read before and no longer can: {stream.skipped[0].reason}")
+            waiting.append(read.pixels[self._preprocessing.geometry])
+            while wanted and sum(map(len, waiting)) >= wanted:
+                together = torch.cat(waiting)
+                yield together[:wanted]
+                waiting, wanted = [together[wanted:]], next(batch_sizes, 0)
+
+
+def _images_in(batch: Batch) -> int:
+    return len(batch.index)
+
+
+def _mixed(seed: int, number: int) -> int:
+    """One seed of two numbers, such that neighbours give unrelated ones."""
+    return int(torch.randint(2**62, (number + 1,), generator=torch.Generator().manual_seed(seed))[number])

@@ -1,0 +1,1 @@
+"""Networks learn here: one loop, and what it minimises."""
