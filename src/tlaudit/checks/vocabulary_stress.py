@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _FIXED = {
     "stress.clean_accuracy.before": Quantity("share", "neither", "Clean test images the network gets right as it is."),
     "stress.max_drop": Quantity(
-        "difference", "lower", "Largest loss of clean accuracy at any ratio, against training without squares."
+        "difference", "lower", "Largest loss of clean accuracy at any ratio, against plain training."
     ),
     "stress.threshold_ratio": Quantity(
         "share", "higher", "Smallest ratio found at which clean accuracy falls by more than the limit."
@@ -40,11 +40,11 @@ def quantities(ratios: Iterable[float]) -> dict[str, Quantity]:
     found = dict(_FIXED)
     for ratio in ratios:
         at = f"{ratio:g}"
-        share = f"after training with squares on {100 * ratio:g} % of the images"
+        share = f"after training with squares on {100 * ratio:g} % of the images" if ratio else "after plain training"
         found |= {
             f"stress.clean_accuracy.{at}": Quantity("share", "higher", f"Clean test images got right {share}."),
             f"stress.accuracy_drop.{at}": Quantity(
-                "difference", "lower", f"Clean accuracy lost {share}, against training without squares."
+                "difference", "lower", f"Clean accuracy lost {share}, against that after plain training."
             ),
             f"stress.cka.min.{at}": Quantity("cka", "higher", f"Lowest CKA of any stage with that before, {share}."),
             f"stress.rank_ratio.min.{at}": Quantity(

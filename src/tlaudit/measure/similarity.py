@@ -21,7 +21,7 @@ MINIMUM_IMAGES = 4
 _ROUNDING = 1e-6
 """What a Gram matrix made in float32 may differ by, as a share of its Frobenius norm, though nothing varies."""
 
-_COLUMNS = {"cpu": 65536}
+_COLUMNS = {"cpu": 16384}
 _COLUMNS_ELSEWHERE = 2**22
 """Numbers of an image that are centred and multiplied at once: on the CPU as many as stay in its caches."""
 
@@ -79,10 +79,12 @@ def gram(features: Tensor) -> Tensor:
         for block in torch.split(rows, _COLUMNS.get(features.device.type, _COLUMNS_ELSEWHERE), dim=1):
             part = block.to(precision)
             origin = part[:1]
-            common += origin.cpu().double().square().sum()
-            part = part - origin  # before the mean, which rounds: equal features become exactly zero
-            part -= part.mean(dim=0)
+            part = part - origin
             inner += (part @ part.T).cpu().double()
+            common += origin.cpu().double().square().sum()
+    # The first image was taken off in every place, which leaves equal features exactly zero; of what is left the mean.
+    inner -= inner.mean(dim=0)
+    inner -= inner.mean(dim=1, keepdim=True)
     if float(inner.trace()) <= len(inner) * float(common) * torch.finfo(precision).eps ** 2:
         return torch.zeros_like(inner)
     return inner
