@@ -184,11 +184,21 @@ class Profile:
         ranked = sorted(ours, key=lambda number: _or_last(rows[number]["cka"]))
         found = {
             "stages": Table(
-                title="Stages, from input to output",
+                title="Stages",
                 columns=STAGE_COLUMNS,
                 rows=tuple(rows),
                 worst=tuple(ranked),
-                brief=("stage", "n", "d", "cka", "rank", "rank_ratio", "effective_rank", "participation_ratio"),
+                brief=(
+                    "stage",
+                    "network",
+                    "n",
+                    "d",
+                    "cka",
+                    "rank",
+                    "rank_ratio",
+                    "effective_rank",
+                    "participation_ratio",
+                ),
             ),
             "spectra": Table(
                 title="Singular values of some stages",

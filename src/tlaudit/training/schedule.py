@@ -18,7 +18,7 @@ def learning_rate(step: int, steps: int, *, peak: float, warmup: float) -> float
         The rate, in (0, peak].
 
     Example:
-        >>> [learning_rate(step, 4, peak=1.0, warmup=0.25) for step in range(4)]
+        >>> [round(learning_rate(step, 4, peak=1.0, warmup=0.25), 4) for step in range(4)]
         [0.5, 1.0, 0.75, 0.25]
     """
     rising = int(warmup * steps)
