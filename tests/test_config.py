@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tlaudit.cli.options import FLAGS
@@ -107,3 +109,18 @@ def test_every_key_has_a_flag_and_every_flag_a_key(section):
     tables = {name for name, field in model.model_fields.items() if isinstance(field.annotation, type(Settings))}
     keys = set(model.model_fields) - tables
     assert {flag.key for flag in FLAGS[section]} == keys
+
+
+def test_defaults_that_help_states_are_those_of_the_options():
+    stated = 0
+    for section, flags in FLAGS.items():
+        model = Settings
+        for part in section.split("."):
+            model = model.model_fields[part].annotation
+        for flag in flags:
+            said = re.search(r"; default ([\w.]+)\.$", flag.help)
+            default = model.model_fields[flag.key].default
+            if said and default is not None:
+                stated += 1
+                assert type(default)(said[1]) == default, flag
+    assert stated >= 10

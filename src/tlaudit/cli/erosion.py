@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from tlaudit.cli.options import DATA, EROSION, EXECUTION, MODELS, PREPROCESS, Output, configured
 from tlaudit.cli.output import deliver, keep_apart, plan
-from tlaudit.cli.subject import load_subject, named_files
+from tlaudit.cli.subject import load_subject, named_files, source_only
 from tlaudit.errors import UsageError
 
 if TYPE_CHECKING:
     from tlaudit.options import Settings
 
 
-@configured(MODELS, DATA, EROSION, PREPROCESS, EXECUTION)
+@configured(MODELS, DATA, EROSION, PREPROCESS, EXECUTION, without=("--target-data", "--val-data"))
 def erosion(settings: Settings, output: Output) -> None:
     """Measure how far finetuning moved the features, stage by stage, and what was lost with them.
 
@@ -25,7 +25,7 @@ def erosion(settings: Settings, output: Output) -> None:
     keep_apart({"--output": output.path, "--report": output.report}, named_files(settings))
     if settings.erosion.data is None and settings.data.source is None:
         raise UsageError("missing: --data (on the command line or in tlaudit.toml)")
-    subject = load_subject(settings, quiet=output.quiet, needed=(), alike=False)
+    subject = load_subject(source_only(settings), quiet=output.quiet, needed=(), alike=False)
     from tlaudit.checks import run_check
 
     deliver(run_check("erosion", subject, settings), output, places)

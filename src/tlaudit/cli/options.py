@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 MODELS, DATA, PREPROCESS, EXECUTION = "models", "data", "preprocess", "execution"
 LINGERING, DISTRACTION, SCREEN = "lingering", "distraction", "screen"
@@ -70,16 +70,18 @@ _OVERLAYS = (
 
 _STAGES = Flag("--stages", "stages", str, "Module paths, separated by commas; default: of the architecture's family.")
 _TRAINING = (
-    Flag("--epochs", "epochs", int, "Passes over the training images."),
-    Flag("--optimizer", "optimizer", str, "adamw or sgd."),
-    Flag("--learning-rate", "learning_rate", float, "Highest learning rate."),
-    Flag("--weight-decay", "weight_decay", float, "Decay of the weights."),
-    Flag("--momentum", "momentum", float, "Momentum of sgd."),
-    Flag("--warmup", "warmup", float, "Share of the steps in which the learning rate rises; then it falls."),
-    Flag("--clip", "clip", float, "Largest norm of the gradient; 0 for any."),
-    Flag("--batch-norm", "batch_norm", str, "train, or frozen: batch norms stay as they are."),
-    Flag("--flip/--no-flip", "flip", bool, "Mirror half of the training images."),
-    Flag("--train-batch-size", "batch_size", int, "Training images in a step."),
+    Flag("--epochs", "epochs", int, "Passes over the training images; default 3."),
+    Flag("--optimizer", "optimizer", str, "adamw or sgd; default adamw."),
+    Flag("--learning-rate", "learning_rate", float, "Highest learning rate; default 0.0003."),
+    Flag("--weight-decay", "weight_decay", float, "Decay of the weights; default 0.01."),
+    Flag("--momentum", "momentum", float, "Momentum of sgd; default 0.9."),
+    Flag(
+        "--warmup", "warmup", float, "Share of the steps in which the learning rate rises; then it falls; default 0.1."
+    ),
+    Flag("--clip", "clip", float, "Largest norm of the gradient, 0 for any; default 1."),
+    Flag("--batch-norm", "batch_norm", str, "train, or frozen: batch norms stay as they are; default train."),
+    Flag("--flip/--no-flip", "flip", bool, "Mirror half of the training images, the default."),
+    Flag("--train-batch-size", "batch_size", int, "Training images in a step; default 32."),
 )
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
@@ -160,7 +162,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     ),
     STRESS: (
         Flag("--ratios", "ratios", str, "Shares of the training images that get a square, separated by commas."),
-        Flag("--square", "square", float, "Side of the square as a share of the picture's."),
+        Flag("--square", "square", float, "Side of the square as a share of the picture's; default 0.125."),
         Flag("--bisect", "bisect", float, "Find the smallest ratio at which clean accuracy falls by more than this."),
         Flag("--plasticity/--no-plasticity", "plasticity", bool, "Learn the original task again, and from scratch."),
         _STAGES,
@@ -225,7 +227,7 @@ _COMMON = (
 
 
 def configured(
-    *sections: str, own: Sequence[inspect.Parameter] = ()
+    *sections: str, own: Sequence[inspect.Parameter] = (), without: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of these sections; its body is called with the resolved settings.
 
@@ -235,6 +237,7 @@ def configured(
         sections: Keys of `FLAGS`.
         own: Parameters of this command alone. One named like an option that all commands have takes its place; the
             others are handed to the body by name.
+        without: Options of the sections that mean nothing to this command, which does not have them.
 
     Returns:
         A decorator for a body that takes the settings, the output options and the values of its own parameters.
@@ -253,17 +256,18 @@ def configured(
                 quiet=values["quiet"],
                 verbose=values["verbose"],
             )
-            overrides = {s: {flag.key: values[flag.parameter_name] for flag in FLAGS[s]} for s in sections}
+            overrides = {s: {flag.key: values[flag.parameter_name] for flag in flags[s]} for s in sections}
             private = {parameter.name: values[parameter.name] for parameter in own if parameter.name not in common}
             body(load_settings(overrides, values["config"]), output, **private)
 
         common = {name for name, _, _ in _COMMON}
         replaced = common & {parameter.name for parameter in own}
-        by_option = {flag.names: (flag, section) for section in reversed(sections) for flag in FLAGS[section]}
+        flags = {s: [flag for flag in FLAGS[s] if flag.names.split()[0] not in without] for s in sections}
+        by_option = {flag.names: (flag, section) for section in reversed(sections) for flag in flags[section]}
         parameters = [
             flag.parameter(section)
             for section in sections
-            for flag in FLAGS[section]
+            for flag in flags[section]
             if by_option[flag.names] == (flag, section)
         ]
         parameters += [

@@ -6,14 +6,22 @@ from typing import TYPE_CHECKING
 
 from tlaudit.cli.options import DATA, EXECUTION, MODELS, PREPROCESS, STRESS, STRESS_TRAINING, Output, configured
 from tlaudit.cli.output import deliver, keep_apart, plan
-from tlaudit.cli.subject import load_subject, named_files
+from tlaudit.cli.subject import load_subject, named_files, source_only
 from tlaudit.errors import UsageError
 
 if TYPE_CHECKING:
     from tlaudit.options import Settings
 
 
-@configured(MODELS, DATA, STRESS, STRESS_TRAINING, PREPROCESS, EXECUTION)
+@configured(
+    MODELS,
+    DATA,
+    STRESS,
+    STRESS_TRAINING,
+    PREPROCESS,
+    EXECUTION,
+    without=("--finetuned", "--baseline", "--source-arch", "--baseline-arch", "--target-data", "--val-data"),
+)
 def stress(settings: Settings, output: Output) -> None:
     """Train the network on with squares that give the class away, and see what it forgets.
 
@@ -30,7 +38,7 @@ def stress(settings: Settings, output: Output) -> None:
     )
     settings = settings.model_copy(update={"models": alone})
     keep_apart({"--output": output.path, "--report": output.report}, named_files(settings))
-    subject = load_subject(settings, quiet=output.quiet, needed=("source",))
+    subject = load_subject(source_only(settings), quiet=output.quiet, needed=("source",))
     from tlaudit.checks import run_check
 
     deliver(run_check("stress", subject, settings), output, places)

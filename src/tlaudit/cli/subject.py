@@ -44,6 +44,11 @@ def load_subject(
     )
 
 
+def source_only(settings: Settings) -> Settings:
+    """Leave out images of the target task, which the file may name for other commands."""
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"target": None, "val": None})})
+
+
 def named_files(settings: Settings) -> dict[str, Path]:
     """Give the files that hold the networks, by option: nothing may be written over them."""
     models = settings.models
