@@ -179,7 +179,7 @@ def test_a_full_heat_map_has_no_marks():
     result, figure = drawn(MATRIX, a_table(rows, cka="share"))
     assert len(figure["data"]) == 1
     assert "blank" not in result.words
-    assert figure["data"][0]["colorbar"]["tickformat"] == ".0%"
+    assert figure["data"][0]["colorbar"]["tickformat"] == ".1~%"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tlaudit.checks.base import Subject
     from tlaudit.options import StressOptions
     from tlaudit.records import Cell
-    from tlaudit.results import DataRecord, Measurement
+    from tlaudit.results import DataRecord, Measurement, Provenance
 
 NAME = "stress"
 HEADLINE = (
@@ -103,7 +103,7 @@ class StressCheck:
             tables=tables | ({"plasticity": plasticity_table(relearning, recorder)} if relearning else {}),
             charts=(DOSE_CHART, SHORTCUT_CHART, RANK_CHART, *((PLASTICITY_CHART,) if relearning else ())),
             findings=(*inherited(subject), *findings(told, relearning, bench)),
-            provenance=provenance(subject, _records(images), _resolved(bench, options, ratios)),
+            provenance=_provenance(subject, images, _resolved(bench, options, ratios)),
             run=watch.stop(subject.execution),
         )
 
@@ -139,6 +139,12 @@ def _basis(
         "batch_size": subject.execution.batch_size,
         "versions": {name: importlib.metadata.version(name) for name in ("tlaudit", "torch", "torchvision", "pillow")},
     }
+
+
+def _provenance(subject: Subject, images: StressImages, resolved: dict[str, Cell]) -> Provenance:
+    """What the numbers depend on; the network that stands beside itself is named once."""
+    found = provenance(subject, _records(images), resolved)
+    return found.model_copy(update={"models": {"source": found.models["source"]}})
 
 
 def _resolved(bench: Bench, options: StressOptions, ratios: list[float]) -> dict[str, Cell]:

@@ -117,7 +117,9 @@ def _held_out(subject: Subject) -> Split:
 
 def _part(data: LabelledImages, chosen: Tensor) -> LabelledImages:
     items = tuple(item for item, yes in zip(data.images.items, chosen.tolist(), strict=True) if yes)
-    return LabelledImages(dataclasses.replace(data.images, items=items), data.labels[chosen])
+    # What a limit left out was left out of both parts; the other part was not.
+    available = len(items) + data.images.available - len(data.images.items)
+    return LabelledImages(dataclasses.replace(data.images, items=items, available=available), data.labels[chosen])
 
 
 class StressImages:

@@ -171,7 +171,7 @@ def axis(column: str, unit: str, within: Sequence[float], *, log: bool = False) 
         "zeroline": False,
         "automargin": True,
         "nticks": 7,
-        "tickformat": ".0%" if unit == "share" and not log else "",
+        "tickformat": ".1~%" if unit == "share" and not log else "",
     }
 
 

@@ -123,7 +123,7 @@ def _cells(
             "outlinewidth": 0,
             "nticks": 6,
             "title": {"text": what, "side": "top"},
-            "tickformat": ".0%" if unit == "share" else "",
+            "tickformat": ".1~%" if unit == "share" else "",
         },
     }
 

@@ -103,7 +103,8 @@ def left_out(result: CheckResult, names: int = 5) -> Iterator[str]:
 
 def models(result: CheckResult) -> Iterator[tuple[str, str]]:
     """One line for each network: what it is, how its tensors fitted, which file."""
-    yield "backbone", f"finetuned and source: {fit(result.provenance.backbone)}"
+    if "finetuned" in result.provenance.models:
+        yield "backbone", f"finetuned and source: {fit(result.provenance.backbone)}"
     for role, model in result.provenance.models.items():
         digest = f", sha256 {model.sha256[:12]}…" if model.sha256 else ""
         what = f"{model.architecture}, {model.num_classes} classes, head {model.head}"
