@@ -90,9 +90,9 @@ def _about_the_schedule(told: Told) -> Iterator[Finding]:
         message = (
             f"The squares were hardly learnt: at ratio {largest.ratio:g} the network gets "
             f"{sum(largest.own) / len(largest.own):.1%} of test images right with the square of their class and "
-            f"{sum(largest.other) / len(largest.other):.1%} with that of another. Without squares its mean training loss "
-            f"was {told.trials[0.0].losses[0]:.3g} in the first epoch: a network that knows its training images already "
-            "has little to gain from a shortcut. A higher --learning-rate or more --epochs put it to a harder test."
+            f"{sum(largest.other) / len(largest.other):.1%} with that of another. Without squares its mean training "
+            f"loss was {told.trials[0.0].losses[0]:.3g} in the first epoch: a network that knows its training images "
+            "already has little to gain from a shortcut. A higher --learning-rate or more --epochs put it to a harder test."
         )
         yield Finding(code="stress.squares_not_learnt", severity="warning", message=message)
 
