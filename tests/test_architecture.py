@@ -31,6 +31,7 @@ STRANGERS_MAY_SHARE = {
         "base",
         "compared",
         "followed",
+        "probed",
         "profile",
         "composed",
         "explained",

@@ -18,7 +18,7 @@ _Resamples = Annotated[int, Field(ge=100, strict=True)]
 
 def _listed(value: object) -> object:
     """What the command line gives in one word, separated by commas."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 Stages = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]
@@ -83,7 +83,7 @@ class PreprocessTable(PreprocessOptions):
 
 
 class ExecutionOptions(Options):
-    """How the work is done; apart from the seed and the precision no number depends on it."""
+    """How the work is done. Numbers depend on seed and precision; CKA also on the batch size, its minibatch."""
 
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     precision: Precision = "fp32"
@@ -192,6 +192,8 @@ class ErosionOptions(IntervalOptions):
 class TrainingOptions(Options):
     """How a network is trained (docs/methods.md)."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     epochs: Positive = Field(default=3, description="Passes over the training images.")
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="adamw or sgd.")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(default=3e-4, description="Highest learning rate.")
@@ -207,9 +209,17 @@ class TrainingOptions(Options):
     flip: Flag = Field(default=True, description="Mirror half of the training images, chosen anew each epoch.")
     batch_size: Positive = Field(default=32, description="Training images in a step.")
 
+    @model_validator(mode="after")
+    def _momentum_is_of_sgd(self) -> Self:
+        if self.optimizer == "adamw" and "momentum" in self.model_fields_set:
+            raise ValueError("momentum is of sgd, and the optimizer is adamw: leave it out or take sgd")
+        return self
+
 
 class StressOptions(IntervalOptions):
     """The choices `tlaudit stress` leaves open (docs/methods.md)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     ratios: Annotated[tuple[Share, ...], Field(min_length=1), BeforeValidator(_listed)] = Field(
         default=(0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0), description="Shares of the training images that get a square."

@@ -145,7 +145,7 @@ def test_the_replaced_stage_drops_and_the_earlier_ones_stay(result):
 
 
 def test_source_against_itself_says_nothing_wrong(world):
-    result = audit(world, "source", probe=True)
+    result = audit(world, "source", probe=True, execution={"batch_size": 8})
     for stage in STAGES:
         assert result[f"erosion.cka.{stage}"].value == pytest.approx(1, abs=1e-9)
         assert result[f"erosion.rank_ratio.{stage}"].value == 1
@@ -221,6 +221,9 @@ def test_probe_learns_the_folders_and_forgets_with_the_features(world):
     assert before.n == after.n == CLASSES * PER_CLASS // 2
     assert before.value > 2 / CLASSES, "colours are easy to tell apart"
     assert result["erosion.delta_lp"].value == pytest.approx(after.value - before.value)
+    assert not [f for f in result.findings if "probe" in f.code]
+    few = audit(world, probe=True, limit=CLASSES * 2)
+    assert "erosion.probe_untried" in {f.code for f in few.findings}
     assert "--probe" in audit(world)["erosion.delta_lp"].absent
 
 
@@ -351,3 +354,126 @@ def test_refuses_fewer_than_four_images(world, tmp_path):
     paint(tmp_path / "one", classes=1, per_class=6)
     probed = audit(world, data=tmp_path / "one", probe=True)
     assert "at least 2" in probed["erosion.delta_lp"].absent
+
+
+class Flattened(nn.Module):
+    """Stages without space, registered in another order than they run in, one of them overwritten by the next layer."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(10, num_classes)
+        self.rectify = nn.ReLU(inplace=True)
+        self.neck = nn.Linear(6, 10)
+        self.stem = nn.Conv2d(3, 6, 5, stride=4)
+
+    def forward(self, x):
+        return self.fc(self.rectify(self.neck(self.stem(x).relu().mean(dim=(2, 3)))))
+
+
+@pytest.fixture(scope="module")
+def flattened(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flattened")
+    torch.manual_seed(0)
+    net = Flattened(CLASSES)
+    torch.save(net.state_dict(), folder / "source.pth")
+    with torch.no_grad():
+        net.neck.weight.add_(0.3 * torch.randn(net.neck.weight.shape))
+    torch.save(net.state_dict(), folder / "finetuned.pth")
+    with torch.no_grad():
+        net.stem.bias.fill_(-100)
+    torch.save(net.state_dict(), folder / "dead.pth")
+    return folder
+
+
+def look(flattened, world, finetuned="finetuned", source="source", **options):
+    paths = [str(flattened / f"{name}.pth") for name in (source, finetuned)]
+    pair = load_pair(*paths, arch=f"{__file__}:Flattened", alike=True)
+    given = {"stages": ("neck", "stem", "rectify"), "execution": EXECUTION, "bootstrap": 100} | options
+    return erosion(pair, world / "images", preprocess=PREPROCESS, **given)
+
+
+def test_stages_without_space_come_in_the_order_in_which_they_run(flattened, world, monkeypatch):
+    probed = []
+    from tlaudit.checks import probed as room
+
+    real = room.linear_probe
+    monkeypatch.setattr(room, "linear_probe", lambda x, *more: probed.append(x.shape[1]) or real(x, *more))
+    result = look(flattened, world, stages=("neck", "stem"), probe=True)
+    assert [row["stage"] for row in result.tables["stages"].rows if row["network"] == "source"] == ["stem", "neck"]
+    assert probed == [10, 10], "the probe reads the stage that ends last, not the one registered last"
+    ours = features_by_hand(flattened / "source.pth", world)
+    values = np.linalg.svd(ours - ours.mean(axis=0), compute_uv=False) ** 2
+    rank = {(row["stage"], row["network"]): row["rank"] for row in result.tables["stages"].rows}
+    assert rank["neck", "source"] == (values > 1e-3 * values[0]).sum()
+
+
+def features_by_hand(path, world):
+    net = Flattened(CLASSES)
+    net.load_state_dict(torch.load(path))
+    files = sorted((world / "images").rglob("*.png"))
+    pixels = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in files])
+    with torch.no_grad():
+        return net.neck(net.stem((pixels / 255 - 0.5) / 0.25).relu().mean(dim=(2, 3))).numpy()
+
+
+def test_the_probe_reads_a_stage_before_the_next_layer_overwrites_it(flattened, world):
+    from tlaudit.checks.followed import Follower
+    from tlaudit.models.sources import load_model
+
+    module = load_model(str(flattened / "source.pth"), arch=f"{__file__}:Flattened").module
+    follower = Follower(["neck"], "pooled", keep=True)
+    with torch.no_grad():
+        follower.look(module, torch.randn(6, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)))
+    assert (follower.kept() < 0).any(), "of a ReLU nothing is below 0"
+
+
+def test_a_stage_that_collapsed_is_a_concern_and_leaves_no_lowest(flattened, world):
+    result = look(flattened, world, "dead")
+    assert "constant" in result["erosion.cka.neck"].absent
+    assert "in the source network and not in the finetuned one" in result["erosion.cka.min"].absent
+    assert result["erosion.rank_ratio.min"].absent
+    assert result.verdict == "concern"
+    assert "do not vary" in result.summary
+    backwards = look(flattened, world, "source", source="dead")
+    absent = {f.message.split(" network")[0] for f in backwards.findings if f.code == "erosion.stage_absent"}
+    assert absent == {"Stage neck of the source", "Stage rectify of the source"}
+    assert backwards["erosion.cka.neck"].absent.startswith("source network: ")
+
+
+def test_nothing_is_clear_where_nothing_was_known(world, tmp_path):
+    (tmp_path / "map.json").write_text(json.dumps({str(index): (index + 1) % CLASSES for index in range(CLASSES)}))
+    moved = audit(world, "other", data=None, source_data=world / "images", class_map=tmp_path / "map.json")
+    assert moved["erosion.source_accuracy_before"].interval.low <= 1 / CLASSES
+    assert moved.verdict != "clear"
+    named = audit(world, class_map=tmp_path / "map.json")
+    assert named["erosion.source_accuracy_before"].value == moved["erosion.source_accuracy_before"].value
+
+
+def test_a_baseline_of_another_architecture_is_left_out_alone(world):
+    pair = load_pair(*(str(world / f"{name}.pth") for name in ("source", "layer3", "deeper")), alike=False)
+    assert pair.alike
+    assert pair.baseline is None
+    assert [f.code for f in pair.findings][:1] == ["lineage.other_backbone"]
+    assert pair.findings[0].message.startswith("The baseline is left out")
+    result = erosion(pair, world / "images", preprocess=PREPROCESS, execution=EXECUTION, bootstrap=100)
+    assert result["erosion.cka.layer1"].value == pytest.approx(1, abs=1e-6)
+
+
+def test_without_room_the_widest_stages_give_their_rank_up_and_nothing_else(world, monkeypatch):
+    from tlaudit.checks import followed
+
+    monkeypatch.setattr(followed.Room.__init__, "__defaults__", (4 * 40 * 2 * 512 * 5,))
+    result = audit(world, features="flat")
+    rows = {(row["stage"], row["network"]): row for row in result.tables["stages"].rows}
+    assert rows["layer1", "source"]["rank"] is None
+    assert "would have to be kept" in rows["layer1", "source"]["absent"]
+    assert rows["layer4", "source"]["rank"] is not None
+    assert all(result[f"erosion.cka.{stage}"].value is not None for stage in STAGES)
+    assert "would have to be kept" in result["erosion.rank_ratio.layer1"].absent
+
+
+def test_the_head_is_no_stage_and_small_batches_no_minibatch(world):
+    with pytest.raises(UsageError, match="fc: lies in the head of the source network"):
+        audit(world, stages=("layer4", "fc"))
+    with pytest.raises(UsageError, match="--batch-size 3: a batch is a minibatch of CKA"):
+        audit(world, execution={"batch_size": 3})

@@ -18,10 +18,10 @@ from tlaudit.checks import assembly, stress_runs
 from tlaudit.checks.measured import Recorder
 from tlaudit.checks.stress import StressCheck, _bisected
 from tlaudit.checks.stress_data import StressImages, divide
-from tlaudit.checks.stress_judged import findings
+from tlaudit.checks.stress_judged import findings, summary
 from tlaudit.checks.stress_judged import verdict as judged
-from tlaudit.checks.stress_runs import StageAfter, Trial, weights_digest
-from tlaudit.checks.stress_told import Told
+from tlaudit.checks.stress_runs import Relearning, StageAfter, Trial, weights_digest
+from tlaudit.checks.stress_told import Told, plasticity_measurements
 from tlaudit.checks.vocabulary_stress import quantities
 from tlaudit.config import settle
 from tlaudit.data.images import ImageSet
@@ -69,7 +69,7 @@ def world(tmp_path_factory):
     trained = train(
         tiny.own(len(CLASSES)),
         data,
-        TrainingOptions(**{**TRAINING, "epochs": 12, "learning_rate": 0.02}),
+        TrainingOptions(**{**TRAINING, "epochs": 16, "learning_rate": 0.02}),
         execution=Execution(cpu, "fp32", 16, 0),
         normalizer=Normalizer(preprocessing, cpu),
         seed=0,
@@ -125,7 +125,7 @@ def test_planted_truth_and_its_control(world, result):
     assert rows[1.0]["with_square"] > rows[1.0]["with_other_square"] + 0.5
     assert abs(rows[0.0]["with_square"] - rows[0.0]["with_other_square"]) < 0.3
     assert result["stress.accuracy_drop.1"].interval.low > 0
-    assert result["stress.accuracy_drop.0"].value == 0
+    assert "stress.accuracy_drop.0" not in {measurement.name for measurement in result.measurements}
     assert result["stress.cka.min.1"].value < result["stress.cka.min.0"].value
     assert result["stress.max_drop"].value == result["stress.accuracy_drop.1"].value
     assert result.verdict == "concern"
@@ -146,7 +146,7 @@ def test_a_rate_at_which_nothing_is_learnt(world):
 def test_a_schedule_that_ruins_the_network_is_called_that(world, result):
     assert "stress.control_fell" not in {finding.code for finding in result.findings}
     bench = FakeBench(0.0, 100)
-    told = Told(Recorder({}, 0, 1000, 0.95), trial(0.0, 0).clean, bench.sweep((0.0, 1.0), ""), (0.0, 1.0))
+    told = Told(Recorder({}, 0, 1000, 0.95), trial(0.0, 0).clean, bench.sweep((0.0, 1.0), ""), (0.0, 1.0), 0.5)
     assert "stress.control_fell" not in {finding.code for finding in findings(told, None, bench)}
     told = dataclasses.replace(told, trials={0.0: trial(0.0, 30), 1.0: trial(1.0, 30)})
     assert "stress.control_fell" in {finding.code for finding in findings(told, None, bench)}
@@ -154,13 +154,138 @@ def test_a_schedule_that_ruins_the_network_is_called_that(world, result):
 
 @pytest.mark.parametrize(
     ("wrong", "misled", "rank", "verdict"),
-    [(50, 50, 2, "concern"), (50, 50, 4, "open"), (0, 50, 2, "clear"), (0, 0, 4, "open"), (4, 50, 4, "open")],
+    [
+        (50, 50, 2, "concern"),
+        (50, 50, 4, "open"),
+        (50, 0, 2, "open"),
+        (0, 50, 2, "clear"),
+        (0, 0, 4, "open"),
+        (4, 50, 4, "open"),
+    ],
 )
 def test_verdict(wrong, misled, rank, verdict):
     """Images lost at the largest dose, images misled by another class's square, rank of 4 that is left."""
     dosed = trial(1.0, wrong, misled=misled, rank=rank)
-    told = Told(Recorder({}, 0, 1000, 0.95), trial(0.0, 0).clean, {0.0: trial(0.0, 0), 1.0: dosed}, (0.0, 1.0))
+    told = Told(Recorder({}, 0, 1000, 0.95), trial(0.0, 0).clean, {0.0: trial(0.0, 0), 1.0: dosed}, (0.0, 1.0), 0.5)
     assert judged(told) == verdict
+
+
+def told_by(trials, before=0):
+    trials = {0.0: trial(0.0, 0)} | {one.ratio: one for one in trials}
+    images = len(trials[0.5].clean)
+    trials[0.0] = trial(0.0, 0, images)
+    names = Recorder(quantities(trials), 0, 1000, 0.95)
+    return Told(names, trial(0.0, before, images).clean, trials, list(trials), 0.5)
+
+
+def test_verdict_and_summary_rest_on_the_same_ratio():
+    """The largest ratio costs nothing, and the one that costs most costs no rank."""
+    told = told_by([trial(0.25, 60, misled=90), trial(0.5, 30, misled=80, rank=2), trial(1.0, 0, misled=80)])
+    assert judged(told) == "concern"
+    assert "on 50 % of the training images 70.0%" in summary(told)
+    told = told_by([trial(0.25, 60, misled=90), trial(0.5, 30, misled=80), trial(1.0, 0, misled=80)])
+    assert judged(told) == "open"
+    assert "on 25 % of the training images 40.0%" in summary(told)
+
+
+@pytest.mark.parametrize(("images", "verdict"), [(59, "open"), (60, "clear")])
+def test_few_images_clear_nothing(images, verdict):
+    assert judged(told_by([trial(0.5, 0, images, misled=50), trial(1.0, 0, images, misled=50)])) == verdict
+
+
+def test_largest_drop_is_of_a_ratio_above_0():
+    """All ratios gain: the control, whose drop is 0, is none of them."""
+    ratios = {0.5: trial(0.5, 10), 1.0: trial(1.0, 20)}
+    told = dataclasses.replace(told_by(ratios.values()), trials={0.0: trial(0.0, 30)} | ratios)
+    found = {measurement.name: measurement for measurement in told.measurements()}
+    assert found["stress.max_drop"].value == pytest.approx(-0.1)
+    assert found["stress.max_drop"].interval_absent == "the largest of several; see stress.accuracy_drop.1"
+    assert "stress.accuracy_drop.0" not in found
+    assert [told.runs().rows[at]["ratio"] for at in told.runs().worst] == [1.0, 0.5, 0.0]
+
+
+def test_short_views_show_the_worst_of_all_ratios():
+    told = told_by([trial(0.25, 0, rank=3), trial(0.5, 5, misled=9, rank=1), trial(1.0, 2, misled=7)])
+    runs, stages, shortcut = told.runs(), told.stages(), told.shortcut()
+    assert [runs.rows[at]["ratio"] for at in runs.worst] == [0.5, 1.0, 0.25, 0.0]
+    assert [stages.rows[at]["rank_ratio"] for at in stages.worst] == [0.25, 0.75, 1, 1]
+    assert [shortcut.rows[at]["ratio"] for at in shortcut.worst][:2] == [0.5, 1.0]
+
+
+def test_shortcut_table_tells_the_same_as_the_runs(result):
+    runs = result.table("runs").set_index("ratio")
+    table = result.table("shortcut")
+    columns = {"none": "clean_accuracy", "own class": "with_square", "another class": "with_other_square"}
+    assert list(table["squares"].unique()) == list(columns)
+    for row in table.itertuples():
+        assert row.accuracy == runs.loc[row.ratio, columns[row.squares]]
+        assert row.low <= row.accuracy <= row.high
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_features_that_vary_no_more_have_collapsed(world, monkeypatch, value):
+    finish = loop.Training.finish
+
+    def ruined(self):
+        trained = finish(self)
+        if any(parameter.isnan().any() for parameter in trained.network.parameters()):
+            return trained
+        for parameter in trained.network.blocks[0].parameters():
+            parameter.fill_(value)
+        return trained
+
+    monkeypatch.setattr(loop.Training, "finish", ruined)
+    found = stress(world, training={"epochs": 1}, stages=("stem", "blocks.0"))
+    rows = {(row["ratio"], row["stage"]): row for row in found.tables["stages"].rows}
+    assert rows[1.0, "blocks.0"]["rank"] == rows[1.0, "blocks.0"]["rank_ratio"] == 0
+    assert rows[1.0, "blocks.0"]["cka"] is None
+    assert rows[1.0, "stem"]["rank"] > 0
+    assert found["stress.rank_ratio.min.1"].value == 0
+    assert found["stress.cka.min.1"].absent.startswith("blocks.0 collapsed: after: ")
+    message = next(f.message for f in found.findings if f.code == "stress.stage_collapsed" and "ratio 1" in f.message)
+    assert "blocks.0 collapsed" in message
+    assert "stem" not in message
+
+
+def test_a_collapse_counts_as_lost_rank():
+    lost = trial(1.0, 50, misled=50)
+    stage = lost.stages[0].model_copy(update={"rank": 0, "collapsed": True, "absent": "it does not vary"})
+    told = told_by([trial(0.5, 0, misled=50), lost.model_copy(update={"stages": (stage,)})])
+    assert judged(told) == "concern"
+
+
+def test_a_network_that_knows_nothing_is_called_that():
+    known, unknown = (told_by([trial(0.5, 0)], before=wrong) for wrong in (30, 50))
+    bench = FakeBench(0.0, 100)
+    assert "stress.knows_nothing" not in {finding.code for finding in findings(known, None, bench)}
+    assert "stress.knows_nothing" in {finding.code for finding in findings(unknown, None, bench)}
+    curve, losses = (unknown.before, unknown.before), (1.0,)
+    relearnt = Relearning(
+        ratio=0.5, relearning=curve, relearning_losses=losses, scratch=curve, scratch_losses=losses, scratch_absent=""
+    )
+    for told, value in ((known, 0), (unknown, None)):
+        found = {measurement.name: measurement for measurement in plasticity_measurements(relearnt, told, "")}
+        wanted = None if value is None else found["stress.plasticity.epochs_scratch"].value
+        assert found["stress.plasticity.epochs_relearning"].value == wanted
+    assert "no more than chance" in found["stress.plasticity.epochs_relearning"].absent
+
+
+def test_cka_counts_the_images_it_saw(world):
+    found = stress(world, subject=subject_of(world, execution={"batch_size": 9}), training={"epochs": 1})
+    assert (found["stress.cka.min.1"].n, found["stress.rank_ratio.min.1"].n) == (45, 48)
+
+
+def test_ratios_that_plant_nothing_of_their_own_are_left_out(world):
+    found = stress(world, ratios=(0, 0.001, 0.5, 0.501, 1), training={"epochs": 1})
+    assert [row["ratio"] for row in found.tables["runs"].rows] == [0, 0.5, 1]
+    assert found.provenance.options["ratios"] == "0, 0.5, 1"
+    assert [f.message for f in found.findings if f.code == "stress.ratio_left_out"] == [
+        "Ratio 0.001 was left out: it plants no image among 72.",
+        "Ratio 0.501 was left out: it plants 36 of 72 images, as 0.5 does.",
+    ]
+    alone = stress(world, ratios=(0.001,), plasticity=True, bisect=0.1, training={"epochs": 1})
+    assert alone["stress.plasticity.area_relearning"].absent == "no ratio plants an image"
+    assert alone.verdict == "open"
 
 
 def test_accuracy_before_is_that_of_a_loop_over_the_files(world, result):
@@ -237,7 +362,7 @@ def test_same_seed_same_result_and_another_seed_another(world, result):
 def test_control_is_made_if_not_asked_for(world, result):
     assert [row["ratio"] for row in stress(world, ratios=(1,)).tables["runs"].rows] == [0, 1]
     alone = stress(world, ratios=(0,))
-    assert alone["stress.max_drop"].absent == "no ratio above 0 was asked for"
+    assert alone["stress.max_drop"].absent == "no training with squares was made"
     assert alone.verdict == "open"
 
 
@@ -358,6 +483,24 @@ def test_the_weights_are_part_of_the_key():
     assert weights_digest(network) != before
 
 
+class Doubled(tiny.Own):
+    """The same weights, other answers."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_runs_of_the_same_weights_in_other_code_are_not_taken(world, tmp_path):
+    model = load_model(world / "network.pth", arch=tiny.OWN)
+    other = Doubled(len(CLASSES)).eval().requires_grad_(False)
+    other.load_state_dict(model.module.state_dict())
+    assert weights_digest(other) == weights_digest(model.module)
+    for module in (model.module, model.module, other):
+        subject = subject_of(world, model=dataclasses.replace(model, module=module))
+        stress(world, subject=subject, runs=tmp_path / "runs", ratios=(0,), training={"epochs": 1})
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
 # Bisection
 
 
@@ -365,7 +508,8 @@ def trial(ratio, wrong, images=100, misled=0, rank=4):
     clean, other = (tuple(number >= count for number in range(images)) for count in (wrong, misled))
     ranks = dict.fromkeys(("effective_rank", "participation_ratio"), 4.0) | {"rank": 4}
     ranks |= {f"{name}_before": value for name, value in ranks.items()} | {"rank": rank}
-    stage = StageAfter(stage="stem", n=images, d=4, cka=1.0, cka_low=None, cka_high=None, absent="", **ranks)
+    cka = {"cka": 1.0, "cka_low": None, "cka_high": None, "cka_n": images}
+    stage = StageAfter(stage="stem", n=images, d=4, **cka, collapsed=False, absent="", **ranks)
     return Trial(ratio=ratio, planted=0, losses=(1.0,), clean=clean, own=(True,) * images, other=other, stages=(stage,))
 
 
@@ -382,11 +526,13 @@ class FakeBench:
         return {ratio: trial(ratio, 10 if ratio >= self.threshold else 0) for ratio in ratios}
 
 
-@pytest.mark.parametrize(("images", "threshold"), [(1000, 0.3), (1000, 0.001), (40, 0.3), (7, 0.9), (10_000, 0.2501)])
+@pytest.mark.parametrize(
+    ("images", "threshold"), [(1000, 0.3), (1000, 0.001), (40, 0.3), (7, 0.9), (10_000, 0.2501), (207, 0.252)]
+)
 def test_bisection_finds_the_threshold(images, threshold):
     bench = FakeBench(threshold, images)
     sweep = (0.0, 0.25, 0.5, 1.0)
-    told = Told(Recorder(quantities(sweep), 0, 100, 0.95), trial(0, 0).clean, bench.sweep(sweep, ""), sweep)
+    told = Told(Recorder(quantities(sweep), 0, 100, 0.95), trial(0, 0).clean, bench.sweep(sweep, ""), sweep, 0.5)
     bench.asked.clear()
     found, told = _bisected(bench, told, 0.05)
     at = min(ratio for ratio in sweep if ratio >= threshold)
@@ -395,12 +541,16 @@ def test_bisection_finds_the_threshold(images, threshold):
     assert len(bench.asked) <= 6
     assert list(told.trials) == sorted({*sweep, *bench.asked})
     assert all(ratio * images == pytest.approx(round(ratio * images)) for ratio in bench.asked)
+    planted = [round(ratio * images) for ratio in told.trials]
+    assert len(set(planted)) == len(planted)
     assert "one training a ratio" in found.interval_absent
 
 
 def test_bisection_says_that_there_is_nothing_to_find():
     bench = FakeBench(2.0, 100)
-    told = Told(Recorder(quantities((0, 1)), 0, 100, 0.95), trial(0, 0).clean, bench.sweep((0.0, 1.0), ""), (0.0, 1.0))
+    told = Told(
+        Recorder(quantities((0, 1)), 0, 100, 0.95), trial(0, 0).clean, bench.sweep((0.0, 1.0), ""), (0.0, 1.0), 0.5
+    )
     found, _ = _bisected(bench, told, 0.05)
     assert found.absent == "at no ratio of the sweep does clean accuracy fall by more than 0.05"
 
@@ -436,10 +586,10 @@ def test_plasticity(world):
         assert epochs.value == (reached[0] if len(reached) else None)
     areas = [found[f"stress.plasticity.area_{name}"].value for name in ("relearning", "scratch", "difference")]
     assert areas[0] - areas[1] == pytest.approx(areas[2])
-    assert {chart.table for chart in found.charts} == {"runs", "stages", "plasticity"}
+    assert {chart.table for chart in found.charts} == {"runs", "shortcut", "stages", "plasticity"}
 
 
-def test_each_phase_begins_where_it_should(world, monkeypatch):
+def test_each_phase_begins_where_it_should(world, tmp_path, monkeypatch):
     begun, ended = [], []
     run = loop.Training.run
 
@@ -450,12 +600,15 @@ def test_each_phase_begins_where_it_should(world, monkeypatch):
 
     monkeypatch.setattr(loop.Training, "run", noting)
     model = load_model(world / "network.pth", arch=tiny.OWN)
-    stress(world, subject=subject_of(world, model=model), plasticity=True, training={"epochs": 1})
-    before = weights_digest(model.module)
-    assert begun[:3] == [before] * 3
-    assert ended[2] == ended[1]
-    assert begun[3] == ended[2]
-    assert begun[4] == weights_digest(fresh(model, 0))
+    given = {"subject": subject_of(world, model=model), "training": {"epochs": 1}, "runs": tmp_path / "runs"}
+    first = stress(world, **given, plasticity=True)
+    before, anew = weights_digest(model.module), weights_digest(fresh(model, 0))
+    assert begun == [before, before, ended[1], anew]
+    next((tmp_path / "runs").glob("relearning-*")).unlink()
+    # The sweep is found on the shelf, but not the network it trained.
+    assert told_of(stress(world, **given, plasticity=True)) == told_of(first)
+    assert begun[4:] == [before, ended[1], anew]
+    assert ended[4] == ended[1]
 
 
 def test_a_network_from_scratch_that_learns_nothing_is_called_that(world):
@@ -541,6 +694,13 @@ def test_squares_of_another_class_are_of_a_class_that_is_trained(world):
         ({"stages": ("nowhere",)}, "--stages nowhere: no network has such a module"),
         ({"square": 0}, "greater than 0"),
         ({"training": {"epochs": 0}}, "stress.training.epochs"),
+        ({"ratios": (0.5, 0.5000000001)}, "--ratios: 0.5 named twice"),
+        ({"ratios": (float("nan"),)}, "ratios.0"),
+        ({"ratios": (0,), "plasticity": True}, "--plasticity needs a training with squares"),
+        ({"ratios": (0,), "bisect": 0.1}, "--bisect needs a training with squares"),
+        ({"training": {"clip": float("inf")}}, "stress.training.clip: input should be a finite number"),
+        ({"training": {"clip": float("nan")}}, "stress.training.clip: input should be a finite number"),
+        ({"training": {"momentum": 0.5}}, "momentum is of sgd, and the optimizer is adamw"),
     ],
 )
 def test_refuses_options(world, given, message):
@@ -577,6 +737,25 @@ def test_refuses_images(world, tmp_path):
         stress(world, test=tmp_path / "few")
 
 
+def test_refuses_batches_before_an_image_is_read(world, monkeypatch):
+    monkeypatch.setattr("tlaudit.checks.stress_data.TrainingImages", lambda *_, **__: pytest.fail("images were read"))
+    with pytest.raises(UsageError, match="--batch-size 3: a batch is a minibatch of CKA, which needs at least 4"):
+        stress(world, subject=subject_of(world, execution={"batch_size": 3}))
+    with pytest.raises(UsageError, match="a batch size of 1 and 72 training images"):
+        StressCheck().refuse(subject_of(world), options_of(world, training={"batch_size": 1}))
+    StressCheck().refuse(subject_of(world), options_of(world, training={"batch_size": 1, "batch_norm": "frozen"}))
+
+
+@pytest.mark.parametrize(("part", "what"), [("train", "training"), ("test", "test")])
+def test_refuses_classes_without_an_image(world, tmp_path, part, what):
+    shutil.copytree(world / part, tmp_path / part)
+    for file in (tmp_path / part / "birch").iterdir():
+        file.write_bytes(b"nothing")
+    subject = subject_of(world, data={"source": tmp_path / "train"} if part == "train" else None)
+    with pytest.raises(DataError, match=f"none of the {what} images of 1 can be read"):
+        stress(world, subject=subject, **({"test": tmp_path / "test"} if part == "test" else {}))
+
+
 def test_refuses_folders_of_runs(world, tmp_path, monkeypatch):
     monkeypatch.setattr(loop.Training, "run", lambda self, note: pytest.fail("work was begun"))
     (tmp_path / "file").touch()
@@ -584,6 +763,8 @@ def test_refuses_folders_of_runs(world, tmp_path, monkeypatch):
         stress(world, runs=tmp_path / "file")
     with pytest.raises(UsageError, match="does not exist"):
         stress(world, runs=tmp_path / "nowhere" / "runs")
+    with pytest.raises(UsageError, match="cannot be made: File name too long"):
+        stress(world, runs=tmp_path / ("a" * 300))
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(UsageError, match="is not writable"):
         stress(world, runs=tmp_path)

@@ -173,6 +173,7 @@ def test_every_model_option_arrives(world, monkeypatch):
         "baseline_arch": "b",
         "head": "h",
         "use_ema": True,
+        "alike": True,
         "allow_pickle": True,
     }
 

@@ -86,6 +86,10 @@ def test_the_network_file_is_as_it_was(world):
         (["--ratios", "0,some"], 2, "stress.ratios"),
         (["--ratios", "0.5,0.5"], 2, "named twice"),
         (["--bisect", "0"], 2, "greater than 0"),
+        (["--ratios", "0", "--plasticity"], 2, "--plasticity needs a training with squares"),
+        (["--momentum", "0.5"], 2, "momentum is of sgd, and the optimizer is adamw"),
+        (["--clip", "inf"], 2, "finite number"),
+        (["--batch-size", "3"], 2, "minibatch of CKA"),
         (["--epochs", "0"], 2, "stress.training.epochs"),
         (["--optimizer", "adam"], 2, "'adamw' or 'sgd'"),
         (["--stages", "nowhere"], 2, "no network has such a module"),
@@ -112,7 +116,8 @@ def test_needs_a_network_and_its_images(world):
 
 def test_options_come_from_the_file_too(world, tmp_path):
     (tmp_path / "tlaudit.toml").write_text(
-        '[stress]\nratios = [0, 0.25]\nruns = "kept"\n[stress.training]\nlearning_rate = 0.001\nmomentum = 0.5\n'
+        '[stress]\nratios = [0, 0.25]\nruns = "kept"\n[stress.training]\nlearning_rate = 0.001\noptimizer = "sgd"\n'
+        "momentum = 0.5\n"
     )
     assert run(*flags(world, "-o", "stress.json", "--momentum", "0.7")).exit_code == 0
     options = json.loads((tmp_path / "stress.json").read_text())["provenance"]["options"]

@@ -242,6 +242,24 @@ def test_weights_that_are_no_numbers_end_it(data):
         run(net(), data, options(clip=0.0, batch_size=22), objective=BrokenGradient())
 
 
+class Auxiliary(Net):
+    """Two outputs in training mode, one in eval mode; says so aloud."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        print("forward")  # noqa: T201 - that is the point
+        return (logits, logits) if self.training else logits
+
+
+def test_a_network_without_logits_in_training_mode(data, capsys):
+    with pytest.raises(
+        UsageError, match=r"fails in training mode, on a batch of shape \(8, 3, 8, 8\): ValueError: .*tup"
+    ):
+        run(Auxiliary().eval(), data, options())
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "forward\n")
+
+
 def test_batch_norm_needs_two_images(data):
     with pytest.raises(UsageError, match="cannot learn from one image: .* a batch size of 1 and 22 training images"):
         run(net(), data, options(batch_size=1))

@@ -69,6 +69,7 @@ def assemble(
         seed=execution.seed,
         limit=data.limit,
         strict=data.strict,
+        class_map=data.class_map,
         findings=tuple(findings),
         progress=progress,
     )

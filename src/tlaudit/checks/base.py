@@ -104,6 +104,7 @@ class Subject:
         seed: For every random choice.
         limit: At most so many images of each set, or None.
         strict: Whether an unreadable image ends the run.
+        class_map: File that says which folder is which class of the source network, or None.
         findings: What was noticed while this was put together.
         earlier: Results of other checks on this very subject, by name.
         progress: Shows how far a pass is.
@@ -119,6 +120,7 @@ class Subject:
     seed: int
     limit: int | None
     strict: bool
+    class_map: Path | None = None
     findings: tuple[Finding, ...] = ()
     earlier: Mapping[str, CheckResult] = field(default_factory=dict)
     progress: Progress = silent

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tlaudit.checks.base import asked
-from tlaudit.checks.followed import Follower
+from tlaudit.checks.followed import Follower, Room
 from tlaudit.errors import UsageError
 from tlaudit.measure.similarity import MINIMUM_IMAGES, CkaAccumulator
 from tlaudit.models.heads import within
@@ -35,9 +35,11 @@ class Compared:
     """What a pass leaves behind.
 
     Attributes:
-        stages: Module paths, by role.
+        stages: Module paths in the order in which they end, by role.
         cka: Of ``source`` with each other role.
-        reasons: By role and stage, why a stage could not be measured; empty where all could.
+        reasons: By role and stage, why nothing could be measured at a stage; empty where it could at all.
+        without: By role and stage, why there is no spectrum of a stage that could be measured otherwise.
+        matrix: CKA of each stage of ``source`` with each of ``finetuned``; NaN where it is not defined.
         spectra: By role and stage; only those that could be measured.
         index: Which items of the set were read, ``(N,)`` int64, in the order of the pass.
         predicted: Class each network gives each image, ``(N,)`` int64, by role; -1 where its logits are NaN.
@@ -49,6 +51,8 @@ class Compared:
     stages: Mapping[str, tuple[str, ...]]
     cka: Mapping[str, CkaAccumulator]
     reasons: Mapping[str, Mapping[str, str]]
+    without: Mapping[str, Mapping[str, str]]
+    matrix: Mapping[tuple[str, str], float]
     spectra: Mapping[str, Mapping[str, Spectrum]]
     index: Tensor
     predicted: Mapping[str, Tensor]
@@ -87,7 +91,8 @@ def compare(
     """
     order = torch.randperm(len(images.items), generator=torch.Generator().manual_seed(subject.seed)).tolist()
     prediction = subject.predict(images, networks, label, order)
-    followers = {role: Follower(paths, features, keep=keep) for role, paths in stages.items()}
+    room = Room()
+    followers = {role: Follower(paths, features, keep=keep, room=room) for role, paths in stages.items()}
     cka = {role: CkaAccumulator(stages["source"], paths) for role, paths in stages.items() if role != "source"}
     index: list[Tensor] = []
     predicted: dict[str, list[Tensor]] = {role: [] for role in networks}
@@ -106,9 +111,11 @@ def compare(
             accumulator.add(grams["source"], grams[role])
     spectra = {role: follower.spectra() for role, follower in followers.items()}
     return Compared(
-        stages={role: tuple(paths) for role, paths in stages.items()},
+        stages={role: follower.order() for role, follower in followers.items()},
         cka=cka,
         reasons={role: follower.reasons() for role, follower in followers.items()},
+        without={role: follower.without() for role, follower in followers.items()},
+        matrix=_matrix(cka["finetuned"], stages) if "finetuned" in cka else {},
         spectra=spectra,
         index=torch.cat(index),
         predicted={role: torch.cat(parts) for role, parts in predicted.items()},
@@ -116,6 +123,11 @@ def compare(
         left_out=left_out,
         record=prediction.record,
     )
+
+
+def _matrix(cka: CkaAccumulator, stages: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], float]:
+    rows = zip(stages["source"], cka.matrix().tolist(), strict=True)
+    return {(one, two): value for one, row in rows for two, value in zip(stages["finetuned"], row, strict=True)}
 
 
 def chosen_stages(
@@ -132,8 +144,8 @@ def chosen_stages(
         Module paths by role, in order of depth. Networks of one architecture have the same ones.
 
     Raises:
-        UsageError: If a name occurs twice, is no module of any of the networks, or of none that can be measured; the
-            nearest names are given.
+        UsageError: If a name occurs twice, is no module of any of the networks (the nearest names are given), or lies
+            in the head, which is not the same in both.
     """
     if named is None:
         return {role: _own_stages(role, model, head) for role, model in models.items()}
@@ -145,6 +157,9 @@ def chosen_stages(
     for name in named:
         if name not in every:
             raise UsageError(f"--stages {name}: no network has such a module; nearest: {nearest(name, every)}")
+        for role, model in models.items():
+            if within(name, head or model.head) and name in paths[role]:
+                raise UsageError(f"--stages {name}: lies in the head of the {role} network, which has no features")
     chosen = {role: tuple(path for path in of_role if path in named) for role, of_role in paths.items()}
     for role, of_role in chosen.items():
         if not of_role:

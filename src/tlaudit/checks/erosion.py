@@ -10,13 +10,13 @@ import torch
 from tlaudit.checks.base import Stopwatch, provenance
 from tlaudit.checks.compared import Compared, chosen_stages, compare
 from tlaudit.checks.measured import Recorder
+from tlaudit.checks.probed import not_asked, probe
 from tlaudit.checks.profile import Profile
 from tlaudit.checks.recognition import recognise
 from tlaudit.checks.vocabulary_erosion import quantities
 from tlaudit.data.classes import match_folders
 from tlaudit.data.images import ImageSet
-from tlaudit.errors import ClassMatchError, DataError, DegenerateError, UsageError
-from tlaudit.measure.probes import linear_probe, split
+from tlaudit.errors import ClassMatchError, DataError, UsageError
 from tlaudit.measure.similarity import MINIMUM_IMAGES
 from tlaudit.results import CheckResult, Finding
 
@@ -38,9 +38,12 @@ LOST_RANK = 0.5
 """A stage whose rank falls below this share of the source's is a concern (our choice)."""
 LOST_SIMILARITY = 0.5
 """Where nothing tells what the source network knew, a CKA below this is a concern (our choice)."""
+ENOUGH_TO_CLEAR = 60
+"""Fewer images could all be right by chance although more than 0.05 are lost: 3 / 0.05 (rule of three)."""
+KEPT_SIMILARITY = 0.95
+"""There, too: with a CKA above this at every stage the features are as they were (our choice)."""
 NO_HYBRID = "the two networks have different backbones, so that the source's head does not fit the finetuned one"
 OPTION = "with --source-data"
-NOT_ASKED = "no linear probe was asked for (--probe)"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ class ErosionCheck:
         """
         self._stages(subject, options)
         _images(subject, options)
+        if subject.execution.batch_size < MINIMUM_IMAGES:
+            raise UsageError(
+                f"--batch-size {subject.execution.batch_size}: a batch is a minibatch of CKA, which needs at least "
+                f"{MINIMUM_IMAGES} images"
+            )
 
     def run(self, subject: Subject, options: ErosionOptions) -> CheckResult:
         """Compare the networks' features on the same images, and what they know of source images.
@@ -99,13 +107,18 @@ class ErosionCheck:
             modules["baseline"] = pair.baseline.module
         networks = {role: subject.network(module, role) for role, module in modules.items()}
         compared = compare(subject, images, networks, stages, features=options.features, keep=options.probe)
+        if len(compared.index) < MINIMUM_IMAGES:
+            raise DataError(
+                f"{images.root}: CKA needs at least {MINIMUM_IMAGES} images, {len(compared.index)} can be used"
+            )
         recorder = Recorder(
             quantities(stages["source"] if pair.alike else ()), subject.seed, options.bootstrap, options.confidence
         )
         profile = Profile(compared, recorder, alike=pair.alike)
         known = _known(subject, options, images, compared)
         records = {"data": compared.record} | ({"source": known.record} if known.record is not None else {})
-        found = (*profile.measurements(), *_accuracies(known, recorder), *_probes(options, images, compared, recorder))
+        probed = probe(images, compared, recorder) if options.probe else not_asked(recorder)
+        found = (*profile.measurements(), *_accuracies(known, recorder), *probed.measurements)
         measurements = {m.name: m for m in found}
         resolved: dict[str, Cell] = {
             "stages": ", ".join(dict.fromkeys(path for of_role in stages.values() for path in of_role)),
@@ -118,13 +131,13 @@ class ErosionCheck:
         }
         return CheckResult(
             check=NAME,
-            verdict=_verdict(measurements),
+            verdict=_verdict(measurements, profile, chance=1 / pair.source.num_classes),
             summary=_summary(measurements, profile),
             headline=HEADLINE,
             measurements=found,
             tables=profile.tables(matrix=options.full_matrix or not pair.alike),
             charts=profile.charts(matrix=options.full_matrix or not pair.alike),
-            findings=(*subject.findings, *profile.findings(), *_few(compared)),
+            findings=(*subject.findings, *profile.findings(), *_few(compared), *probed.findings),
             provenance=provenance(subject, records, resolved),
             run=watch.stop(subject.execution),
         )
@@ -165,6 +178,10 @@ def _known(subject: Subject, options: ErosionOptions, images: ImageSet, compared
     labels = source.labels if source.images.items == images.items else _labels(subject, images)
     if isinstance(labels, str):
         return _Known(none, none, labels)
+    broken = {role: int((compared.predicted[role] < 0).sum()) for role in ("source", "finetuned")}
+    for role, count in broken.items():
+        if count:
+            return _Known(none, none, f"the {role} network gives no number for {count} images (NaN)")
     wanted = labels[compared.index]
     return _Known(compared.predicted["source"] == wanted, compared.predicted["finetuned"] == wanted)
 
@@ -174,7 +191,7 @@ def _labels(subject: Subject, images: ImageSet) -> Tensor | str:
     if any(item.folder is None for item in images.items):
         return f"the images lie in no class folders; give source images {OPTION}"
     try:
-        match = match_folders(images.folders, subject.classes, None)
+        match = match_folders(images.folders, subject.classes, subject.class_map)
     except ClassMatchError as error:
         return f"the folders of the images are not the source network's classes ({error}); give source images {OPTION}"
     if match.by_order:
@@ -195,59 +212,23 @@ def _accuracies(known: _Known, recorder: Recorder) -> list[Measurement]:
     ]
 
 
-def _probes(options: ErosionOptions, images: ImageSet, compared: Compared, recorder: Recorder) -> list[Measurement]:
-    """Linear probes on the last stage of both networks, fitted and tested on disjoint halves of the same images."""
-    names = ["erosion.probe_accuracy.source", "erosion.probe_accuracy.finetuned", "erosion.delta_lp"]
-    if not options.probe:
-        return [recorder.absent(name, NOT_ASKED) for name in names]
-    try:
-        before, after = _probed(images, compared, recorder.seed)
-    except DegenerateError as error:
-        return [recorder.absent(name, str(error)) for name in names]
-    why = "no image was left to test the probe on"
-    return [
-        recorder.share(names[0], int(before.sum()), len(before), if_none=why),
-        recorder.share(names[1], int(after.sum()), len(after), if_none=why),
-        recorder.mean(names[2], after.double() - before.double(), if_none=why),
-    ]
-
-
-def _probed(images: ImageSet, compared: Compared, seed: int) -> tuple[Tensor, Tensor]:
-    """Which of the test images each network's probe gets right, ``(M,)`` bool.
-
-    Raises:
-        DegenerateError: If there is nothing to learn or to learn from.
-    """
-    roles = ("source", "finetuned")
-    for role in roles:
-        if role not in compared.kept:
-            reason = compared.reasons[role][compared.stages[role][-1]]
-            raise DegenerateError(f"the {role} network's last stage cannot be probed: {reason}")
-    folders = [images.items[index].folder for index in compared.index.tolist()]
-    classes: dict[str | None, int] = {folder: index for index, folder in enumerate(images.folders)}
-    if None in folders:
-        raise DegenerateError("the images lie in no class folders, so that there is nothing to learn")
-    labels = torch.tensor([classes[folder] for folder in folders])
-    fitted = split(labels, torch.Generator().manual_seed(seed))
-    before, after = (
-        linear_probe(x[fitted], labels[fitted], x[~fitted], labels[~fitted], seed).right
-        for x in (compared.kept[role] for role in roles)
-    )
-    return before, after
-
-
-def _verdict(measurements: Mapping[str, Measurement]) -> Literal["concern", "clear", "open"]:
-    """A concern if the source's knowledge is lost beyond doubt, or half the rank of a stage is."""
-    drop, rank, cka = (measurements[name] for name in reversed(HEADLINE[:3]))
-    if rank.value is not None and rank.value < LOST_RANK:
+def _verdict(
+    measurements: Mapping[str, Measurement], profile: Profile, *, chance: float
+) -> Literal["concern", "clear", "open"]:
+    """A concern if a stage collapsed, half the rank of one is lost, or what the source network knew."""
+    drop, cka = measurements["erosion.source_accuracy_drop"], measurements["erosion.cka.min"]
+    before, ratio = measurements["erosion.source_accuracy_before"], profile.lowest_sure_ratio()
+    if profile.collapsed or (ratio is not None and ratio < LOST_RANK):
         return "concern"
-    if drop.interval is not None:
+    # What the source network never knew cannot be lost.
+    if drop.interval is not None and before.interval is not None and before.interval.low > chance:
         if drop.interval.low > LOST_ACCURACY:
             return "concern"
-        return "clear" if drop.interval.high <= LOST_ACCURACY and rank.value is not None else "open"
-    if cka.value is not None and (cka.interval.high if cka.interval else cka.value) < LOST_SIMILARITY:
+        sure = drop.n >= ENOUGH_TO_CLEAR and drop.interval.high <= LOST_ACCURACY
+        return "clear" if sure and ratio is not None else "open"
+    if cka.interval is not None and cka.interval.high < LOST_SIMILARITY:
         return "concern"
-    return "open"
+    return "clear" if cka.interval is not None and cka.interval.low > KEPT_SIMILARITY and ratio is not None else "open"
 
 
 def _summary(measurements: Mapping[str, Measurement], profile: Profile) -> str:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 WIDEST_COVARIANCE = 4096
 """Features wider than this go through the Gram matrix of the images; the covariance would take 128 MiB (ours)."""
-MOST_KEPT_BYTES = 2**31
-"""Of one stage's features, where they have to be kept until the end of the pass (ours)."""
+MOST_KEPT_BYTES = 2**32
+"""Of all stages' features together, where they have to be kept until the end of the pass (ours)."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,44 @@ class Spectrum:
         return measure.participation_ratio(self.eigenvalues)
 
 
+class Room:
+    """How much may be kept of the features of all stages; where it is too little, the widest stages give theirs up."""
+
+    def __init__(self, most: int = MOST_KEPT_BYTES) -> None:
+        """Begin empty.
+
+        Args:
+            most: Bytes.
+        """
+        self._most = most
+        self._held: dict[_Stage, int] = {}
+
+    def take(self, stage: _Stage, count: int) -> None:
+        """Take room for so many bytes more of a stage, which may be the one that has to give up."""
+        self._held[stage] = self._held.get(stage, 0) + count
+        while sum(self._held.values()) > self._most:
+            widest = max(self._held, key=self._held.__getitem__)
+            widest.give_up(self._most)
+            del self._held[widest]
+
+
 class Follower:
     """Follows the stages of one network, batch by batch."""
 
-    def __init__(self, paths: Sequence[str], features: Literal["pooled", "flat"], *, keep: bool) -> None:
+    def __init__(
+        self, paths: Sequence[str], features: Literal["pooled", "flat"], *, keep: bool, room: Room | None = None
+    ) -> None:
         """Begin with nothing known.
 
         Args:
             paths: Module paths of the stages.
             features: Whose spectrum is taken.
-            keep: Whether the pooled features of the last stage are kept.
+            keep: Whether the pooled features of the stage that ends last are kept.
+            room: For features that have to be kept; shared with other followers, or one of its own.
         """
-        self._stages = {path: _Stage(path, features, keep=keep and path == paths[-1]) for path in paths}
+        room = room or Room()
+        self._stages = {path: _Stage(path, features, keep=keep, room=room) for path in paths}
+        self._ended: list[str] = []
         self._keep = keep
 
     def look(self, module: nn.Module, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -82,25 +108,42 @@ class Follower:
         Returns:
             Logits ``(N, K)``, and for each stage its Gram matrix ``(N, N)``, NaN where it cannot be measured.
         """
+        first = not self._ended
         for stage in self._stages.values():
             stage.begin(pixels)
-        with tapped(module, self._stages, lambda path, output: self._stages[path].see(output)):
+        with tapped(module, self._stages, self._see):
             logits = class_scores(module, pixels)
+        if first:
+            for path in self.order()[:-1]:
+                self._stages[path].keep_no_rows()
         return logits, {path: stage.end() for path, stage in self._stages.items()}
+
+    def _see(self, path: str, output: object) -> None:
+        if path not in self._ended:
+            self._ended.append(path)
+        self._stages[path].see(output)
+
+    def order(self) -> tuple[str, ...]:
+        """Give the stages in the order in which they end; those that never run stand last."""
+        return (*self._ended, *(path for path in self._stages if path not in self._ended))
 
     def spectra(self) -> dict[str, Spectrum]:
         """Give the spectra of the stages that have one."""
-        found = {path: stage.spectrum() for path, stage in self._stages.items()}
+        found = {path: self._stages[path].spectrum() for path in self.order()}
         return {path: spectrum for path, spectrum in found.items() if spectrum is not None}
 
     def reasons(self) -> dict[str, str]:
-        """Why stages cannot be measured, by stage; complete once the spectra have been asked for."""
+        """Why nothing can be measured at a stage, by stage; complete once the spectra have been asked for."""
         return {path: stage.reason for path, stage in self._stages.items() if stage.reason}
 
+    def without(self) -> dict[str, str]:
+        """Why there is no spectrum of a stage that can be measured otherwise, by stage."""
+        return {path: stage.without for path, stage in self._stages.items() if stage.without}
+
     def kept(self) -> Tensor | None:
-        """Pooled features of the last stage, ``(N, D)`` float32, where they were wanted and could be had."""
-        *_, last = self._stages.values()
-        return last.kept() if self._keep and not last.reason else None
+        """Pooled features of the stage that ends last, ``(N, D)`` float32, where they were wanted and could be had."""
+        last = self._stages[self._ended[-1]] if self._ended else None
+        return last.kept() if self._keep and last is not None and not (last.reason or last.without) else None
 
 
 class _Stage:
@@ -108,18 +151,19 @@ class _Stage:
 
     Attributes:
         path: Module path.
-        reason: Why it cannot be measured; empty as long as it can.
+        reason: Why nothing can be measured; empty as long as it can.
+        without: Why there is no spectrum; empty as long as there may be one.
     """
 
     path: str
     reason: str
+    without: str
 
-    def __init__(self, path: str, features: Literal["pooled", "flat"], *, keep: bool) -> None:
-        self.path, self.reason = path, ""
-        self._features, self._keep = features, keep
+    def __init__(self, path: str, features: Literal["pooled", "flat"], *, keep: bool, room: Room) -> None:
+        self.path, self.reason, self.without = path, "", ""
+        self._features, self._keep, self._room = features, keep, room
         self._spectrum: CovarianceSpectrum | GramSpectrum | None = None
         self._rows: list[Tensor] = []
-        self._bytes = 0
 
     def begin(self, pixels: Tensor) -> None:
         """A batch is about to run."""
@@ -141,10 +185,10 @@ class _Stage:
             self.reason = f"its output holds {str(output.dtype).removeprefix('torch.')}, no features"
         else:
             self._gram = gram(output)
-            if self._gram.isfinite().all():
-                self._add(output)
-            else:
+            if not self._gram.isfinite().all():
                 self.reason = "its features are NaN or infinite for some images, or too large to multiply"
+            elif not self.without:
+                self._add(output)
 
     def end(self) -> Tensor:
         """The batch has run: its Gram matrix, NaN where the stage cannot be measured."""
@@ -158,27 +202,37 @@ class _Stage:
         wide = self._features == "flat" or rows.shape[1] > WIDEST_COVARIANCE
         if self._spectrum is None:
             self._spectrum = GramSpectrum() if wide else CovarianceSpectrum()
-        self._bytes += (4 * rows.numel() if wide else 0) + (
-            4 * pooled.numel() if self._keep and pooled is not None else 0
-        )
-        if self._bytes > MOST_KEPT_BYTES:
-            self.reason = (
-                f"more than {MOST_KEPT_BYTES / 2**30:g} GiB of features would have to be kept ({rows.shape[1]} numbers "
-                "an image): give fewer images (--limit), or --features pooled"
-            )
-            self._spectrum, self._rows = None, []
-            return
-        self._spectrum.add(rows)
+        kept = [rows] if wide else []
         if self._keep and pooled is not None:
-            self._rows.append(pooled.cpu())
+            # A copy, because a layer behind this one may write over its output.
+            self._rows.append(pooled.to("cpu", copy=True))
+            kept.append(pooled)
+        if kept:
+            self._room.take(self, sum(tensor.numel() * tensor.element_size() for tensor in kept))
+        if self._spectrum is not None:
+            self._spectrum.add(rows)
+
+    def give_up(self, most: int) -> None:
+        """Keep nothing any more: there is no room."""
+        self.without = (
+            f"more than {most / 2**30:g} GiB of features would have to be kept, of which this stage has the most: give "
+            "fewer images (--limit), fewer stages, or --features pooled"
+        )
+        self._spectrum, self._rows = None, []
+
+    def keep_no_rows(self) -> None:
+        """Forget pooled features: another stage is the last."""
+        self._keep, self._rows = False, []
 
     def _pooled(self, output: Tensor) -> Tensor:
         """Means over space, ``(N, C)`` float32; tokens that are no part of the image are left out."""
         grid = infer_grid(output.shape, self._size)
         if grid is not None:
             return grid.arranged(output).float().mean(dim=(2, 3))
-        # Nothing in the shape is a grid: a single cell, or tokens of another kind.
-        return {2: output, 3: output.mean(dim=1)}.get(output.ndim, output.flatten(2).mean(dim=2)).float()
+        # Nothing in the shape is a grid: no space at all, tokens of another kind, or a single cell.
+        if output.ndim == 2:
+            return output.float()
+        return output.float().mean(dim=1) if output.ndim == 3 else output.float().flatten(2).mean(dim=2)
 
     def spectrum(self) -> Spectrum | None:
         """The spectrum over all batches; None, and a reason, where there is none."""

@@ -41,7 +41,8 @@ class Profile:
 
     Attributes:
         cka: CKA to the source at each stage with its interval or the reason why it has none, by role and stage.
-        reasons: Why a stage cannot be measured, by role and stage.
+        no_cka: Why there is no CKA at a stage, by role and stage.
+        collapsed: Stages whose features vary in the source network, and in the finetuned one do not or are no numbers.
     """
 
     def __init__(self, compared: Compared, recorder: Recorder, *, alike: bool) -> None:
@@ -53,22 +54,24 @@ class Profile:
             alike: Whether stages of one name are the same stage of all networks.
         """
         self._compared, self._recorder, self._alike = compared, recorder, alike
-        self.reasons = {role: dict(of_role) for role, of_role in compared.reasons.items()}
+        self.no_cka: dict[str, dict[str, str]] = {role: {} for role in compared.cka}
         self.cka: dict[str, dict[str, tuple[float, Interval | str]]] = {role: {} for role in compared.cka}
         for role in compared.cka if alike else ():
             for stage in compared.stages[role]:
                 self._measure(role, stage)
+        source, finetuned = (compared.reasons[role] for role in ("source", "finetuned"))
+        self.collapsed = [stage for stage in finetuned if stage not in source] if alike else []
 
     def _measure(self, role: str, stage: str) -> None:
-        for known in (self.reasons["source"], self.reasons[role]):
-            if stage in known:
-                self.reasons[role][stage] = known[stage]
+        for network in ("source", role):
+            if stage in self._compared.reasons[network]:
+                self.no_cka[role][stage] = f"{NAMES[network]} network: {self._compared.reasons[network][stage]}"
                 return
         accumulator = self._compared.cka[role]
         try:
             value = accumulator.cka(stage, stage)
         except DegenerateError as error:
-            self.reasons[role][stage] = str(error)
+            self.no_cka[role][stage] = str(error)
             return
         self.cka[role][stage] = (value, self._interval(role, stage))
 
@@ -94,24 +97,41 @@ class Profile:
         images = self._compared.cka["finetuned"].images
         recorder, cka, ratios = self._recorder, self.cka["finetuned"], self._ratios("finetuned")
         for stage in self._compared.stages["source"] if self._alike else ():
-            reason = self.reasons["finetuned"].get(stage) or self.reasons["source"].get(stage) or ""
             name = f"erosion.cka.{stage}"
             if stage in cka:
                 value, interval = cka[stage]
                 found.append(recorder.stated(interval, name, value, images))
             else:
-                found.append(recorder.absent(name, reason))
+                found.append(recorder.absent(name, self.no_cka["finetuned"][stage]))
             name = f"erosion.rank_ratio.{stage}"
             if stage in ratios:
                 n = self._compared.spectra["source"][stage].n
                 found.append(recorder.exact(name, ratios[stage], n, why=_RANK_ONCE))
             else:
-                found.append(recorder.absent(name, reason))
+                found.append(recorder.absent(name, self._no_ratio(stage)))
         return [*found, *self._lowest(ratios)]
+
+    def _no_ratio(self, stage: str) -> str:
+        """Why there is no ratio of ranks at a stage."""
+        reasons = (
+            f"{NAMES[role]} network: {of_role[stage]}"
+            for found in (self._compared.reasons, self._compared.without)
+            for role, of_role in found.items()
+            if stage in of_role and role != "baseline"
+        )
+        return "; ".join(reasons)
 
     def _lowest(self, ratios: Mapping[str, float]) -> Iterator[Measurement]:
         recorder, cka = self._recorder, self.cka["finetuned"]
         none = "no stage could be measured" if self._alike else NO_DIAGONAL
+        if self.collapsed:
+            # The lowest of those that are left would say that all is well.
+            stage = self.collapsed[0]
+            none = (
+                f"{stage} can be measured in the source network and not in the finetuned one: "
+                + (self._compared.reasons["finetuned"][stage])
+            )
+            cka, ratios = {}, {}
         if cka:
             value, interval = cka[self.lowest()]
             yield recorder.stated(interval, "erosion.cka.min", value, self._compared.cka["finetuned"].images)
@@ -129,6 +149,12 @@ class Profile:
         cka = self.cka["finetuned"]
         return min(cka, key=lambda stage: cka[stage][0])
 
+    def lowest_sure_ratio(self) -> float | None:
+        """The lowest ratio of ranks, of stages with at least twice as many images as the source has rank."""
+        source = self._compared.spectra["source"]
+        sure = [r for s, r in self._ratios("finetuned").items() if source[s].n >= 2 * source[s].rank]
+        return min(sure, default=None)
+
     def _ratios(self, role: str) -> dict[str, float]:
         """Numerical rank as a share of the source's, by stage."""
         ours, theirs = self._compared.spectra[role], self._compared.spectra["source"]
@@ -139,6 +165,11 @@ class Profile:
         cka, ratios = self.cka["finetuned"], self._ratios("finetuned")
         if not self._alike:
             return "The networks have different backbones: their features are compared stage by stage in a matrix."
+        if self.collapsed:
+            return (
+                f"At {', '.join(self.collapsed)} the finetuned network's features do not vary or are no numbers; the "
+                "source network's do."
+            )
         if not cka:
             return "No stage could be compared."
         first, lowest = next(iter(cka)), self.lowest()
@@ -157,17 +188,21 @@ class Profile:
     def findings(self) -> list[Finding]:
         """What was not measured, and which ranks rest on few images."""
         found = []
-        for role, of_role in self.reasons.items():
-            for stage, reason in of_role.items():
-                message = f"Stage {stage} of the {NAMES[role]} network could not be measured: {reason}."
-                found.append(Finding(code="erosion.stage_absent", severity="warning", message=message))
+        for reasons, what in (
+            (self._compared.reasons, "could not be measured"),
+            (self._compared.without, "has no rank"),
+        ):
+            for role, of_role in reasons.items():
+                for stage, reason in of_role.items():
+                    message = f"Stage {stage} of the {NAMES[role]} network {what}: {reason}."
+                    found.append(Finding(code="erosion.stage_absent", severity="warning", message=message))
         few = {s: x for of_role in self._compared.spectra.values() for s, x in of_role.items() if _few(x)}
         if few:
             named = ", ".join(f"{stage} ({spectrum.d} features)" for stage, spectrum in few.items())
             n = next(iter(few.values())).n
             message = (
-                f"{n} images are fewer than twice the features of {named}: numerical ranks there are bounded by the "
-                "images and come out too low, of all networks alike."
+                f"{n} images are fewer than twice the features of {named}: numerical ranks there may come out too "
+                "low, of all networks alike."
             )
             found.append(Finding(code="erosion.few_images", severity="warning", message=message))
         return found
@@ -194,6 +229,7 @@ class Profile:
                     "n",
                     "d",
                     "cka",
+                    "source_rank",
                     "rank",
                     "rank_ratio",
                     "effective_rank",
@@ -219,7 +255,9 @@ class Profile:
     def _row(self, role: str, stage: str) -> dict[str, Cell]:
         spectrum = self._compared.spectra[role].get(stage)
         value, interval = self.cka.get(role, {}).get(stage, (None, ""))
-        reasons = [self.reasons[role].get(stage, "")]
+        source = self._compared.spectra["source"].get(stage) if self._alike else None
+        reasons = [self.no_cka.get(role, {}).get(stage) or self._compared.reasons[role].get(stage, "")]
+        reasons.append(self._compared.without[role].get(stage, ""))
         if value is None and role != "source" and not self._alike:
             reasons.append(NO_DIAGONAL)
         if isinstance(interval, str):
@@ -232,6 +270,7 @@ class Profile:
             "cka": value,
             "cka_low": interval.low if isinstance(interval, Interval) else None,
             "cka_high": interval.high if isinstance(interval, Interval) else None,
+            "source_rank": source.rank if source else None,
             "rank": spectrum.rank if spectrum else None,
             "rank_ratio": self._ratios(role).get(stage),
             "effective_rank": spectrum.effective_rank if spectrum else None,
@@ -260,14 +299,11 @@ class Profile:
                     }
 
     def _matrix(self) -> Iterator[dict[str, Cell]]:
-        values = self._compared.cka["finetuned"].matrix()
-        for row, source in enumerate(self._compared.stages["source"]):
-            for column, finetuned in enumerate(self._compared.stages["finetuned"]):
-                value = float(values[row, column])
-                reasons = [
-                    self._compared.reasons["source"].get(source),
-                    self._compared.reasons["finetuned"].get(finetuned),
-                ]
+        known = self._compared.reasons
+        for source in self._compared.stages["source"]:
+            for finetuned in self._compared.stages["finetuned"]:
+                value = self._compared.matrix[source, finetuned]
+                reasons = dict.fromkeys((known["source"].get(source), known["finetuned"].get(finetuned)))
                 undefined = "one of the two does not vary" if math.isnan(value) else None
                 yield {
                     "source_stage": source,
@@ -275,9 +311,6 @@ class Profile:
                     "cka": None if math.isnan(value) else value,
                     "absent": "; ".join(filter(None, reasons)) or undefined,
                 }
-
-    def _why(self, role: str, stage: str) -> str | None:
-        return self._compared.reasons[role].get(stage)
 
     def charts(self, *, matrix: bool) -> tuple[Chart, ...]:
         """CKA and ranks over depth, spectra, and where it is wanted the matrix."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -10,8 +11,8 @@ from tlaudit.checks.base import Stopwatch, provenance
 from tlaudit.checks.compared import chosen_stages
 from tlaudit.checks.measured import Recorder
 from tlaudit.checks.stress_data import StressImages, divide
-from tlaudit.checks.stress_judged import findings, inherited, summary, verdict
-from tlaudit.checks.stress_runs import Shelf, refuse_runs, weights_digest
+from tlaudit.checks.stress_judged import findings, inherited, left_out, summary, verdict
+from tlaudit.checks.stress_runs import Shelf, behaviour_digest, refuse_runs, weights_digest
 from tlaudit.checks.stress_told import Told, plasticity_measurements, plasticity_table
 from tlaudit.checks.stress_trials import Bench
 from tlaudit.checks.vocabulary_stress import (
@@ -23,7 +24,9 @@ from tlaudit.checks.vocabulary_stress import (
 )
 from tlaudit.data.squares import class_colours
 from tlaudit.errors import UsageError
+from tlaudit.measure.similarity import MINIMUM_IMAGES
 from tlaudit.results import CheckResult
+from tlaudit.training.loop import refuse_single_images
 
 if TYPE_CHECKING:
     from tlaudit.checks.base import Subject
@@ -52,17 +55,28 @@ class StressCheck:
         """Look whether the test can be made, before any image is read.
 
         Raises:
-            UsageError: If a ratio or stage is named twice, there is one class only, the test images do not fit, or
-                the folder of finished runs cannot be one.
+            UsageError: If a ratio or stage is named twice, what is asked for needs squares and no ratio is above 0,
+                batches are too small for CKA or for batch norms, there is one class only, the test images do not fit,
+                or the folder of finished runs cannot be made.
             MeasureError: If there are more classes than colours.
             DataError: If there are too few test images.
         """
-        twice = [f"{ratio:g}" for ratio, count in Counter(options.ratios).items() if count > 1]
+        # Measurements are named after ratios as they print.
+        twice = [name for name, count in Counter(f"{ratio:g}" for ratio in options.ratios).items() if count > 1]
         if twice:
             raise UsageError(f"--ratios: {', '.join(twice)} named twice")
+        if not any(options.ratios) and (options.plasticity or options.bisect is not None):
+            flag = "--plasticity" if options.plasticity else "--bisect"
+            raise UsageError(f"{flag} needs a training with squares: expected --ratios with one above 0, got 0 alone")
+        if subject.execution.batch_size < MINIMUM_IMAGES:
+            raise UsageError(
+                f"--batch-size {subject.execution.batch_size}: a batch is a minibatch of CKA, which needs at least "
+                f"{MINIMUM_IMAGES} images"
+            )
         class_colours(subject.pair.source.num_classes)
         self._stages(subject, options)
-        divide(subject, options)
+        split = divide(subject, options)
+        refuse_single_images(subject.pair.source.module, len(split.training.labels), options.training)
         if options.runs is not None:
             refuse_runs(options.runs)
 
@@ -74,7 +88,8 @@ class StressCheck:
             options: Ratios, square, schedule, test images.
 
         Returns:
-            Measurements, the tables ``runs``, ``stages`` and, where asked for, ``plasticity``, findings, provenance.
+            Measurements, the tables ``runs``, ``shortcut``, ``stages`` and, where asked for, ``plasticity``, findings,
+            provenance.
 
         Raises:
             UsageError: As of `refuse`.
@@ -82,18 +97,17 @@ class StressCheck:
         """
         watch = Stopwatch()
         images = StressImages(divide(subject, options), subject, options)
-        ratios = sorted({0.0, *options.ratios})
+        ratios, without = images.doses(sorted({0.0, *options.ratios}))
         recorder = Recorder(quantities(ratios), subject.seed, options.bootstrap, options.confidence)
-        bench = self._bench(subject, options, images, recorder)
+        bench = self._bench(subject, options, images, recorder, ratios[-1] if options.plasticity else None)
         before = bench.hits(subject.network(subject.pair.source.module, "source").module)
         trials = bench.sweep(ratios, "stress")
-        told = Told(recorder, before, trials, ratios)
-        threshold = recorder.absent("stress.threshold_ratio", "no limit was given (--bisect)")
-        if options.bisect is not None:
-            threshold, told = _bisected(bench, told, options.bisect)
-        relearning = bench.relearn(ratios[-1]) if options.plasticity else None
-        measurements = [*told.measurements(), threshold, *plasticity_measurements(relearning, before, recorder)]
-        tables = {"runs": told.runs(), "stages": told.stages()}
+        told = Told(recorder, before, trials, ratios, images.chance)
+        threshold, told = _bisected(bench, told, options.bisect)
+        relearning = bench.relearn(ratios[-1]) if options.plasticity and told.planted else None
+        why = "no ratio plants an image" if options.plasticity else "it was not asked for (--plasticity)"
+        measurements = [*told.measurements(), threshold, *plasticity_measurements(relearning, told, why)]
+        tables = {"runs": told.runs(), "shortcut": told.shortcut(), "stages": told.stages()}
         return CheckResult(
             check=NAME,
             verdict=verdict(told),
@@ -102,7 +116,7 @@ class StressCheck:
             measurements=tuple(measurements),
             tables=tables | ({"plasticity": plasticity_table(relearning, recorder)} if relearning else {}),
             charts=(DOSE_CHART, SHORTCUT_CHART, RANK_CHART, *((PLASTICITY_CHART,) if relearning else ())),
-            findings=(*inherited(subject), *findings(told, relearning, bench)),
+            findings=(*inherited(subject), *left_out(without), *findings(told, relearning, bench)),
             provenance=_provenance(subject, images, _resolved(bench, options, ratios)),
             run=watch.stop(subject.execution),
         )
@@ -110,10 +124,12 @@ class StressCheck:
     def _stages(self, subject: Subject, options: StressOptions) -> tuple[str, ...]:
         return chosen_stages({"source": subject.pair.source}, options.stages, subject.pair.head)["source"]
 
-    def _bench(self, subject: Subject, options: StressOptions, images: StressImages, recorder: Recorder) -> Bench:
+    def _bench(
+        self, subject: Subject, options: StressOptions, images: StressImages, recorder: Recorder, again: float | None
+    ) -> Bench:
         stages = self._stages(subject, options)
         shelf = Shelf(options.runs, _basis(subject, options, images, stages))
-        return Bench(subject, options.training, images, stages, recorder, shelf)
+        return Bench(subject, options.training, images, stages, recorder, shelf, again)
 
 
 def _basis(
@@ -123,6 +139,7 @@ def _basis(
     model, split = subject.pair.source, images.split
     return {
         "weights": weights_digest(model.module),
+        "behaviour": behaviour_digest(subject),
         "architecture": model.architecture,
         "preprocessing": subject.preprocessing["source"].model_dump(mode="json", exclude={"origin"}),
         "data": {
@@ -172,9 +189,11 @@ def _records(images: StressImages) -> dict[str, DataRecord]:
     }
 
 
-def _bisected(bench: Bench, told: Told, limit: float) -> tuple[Measurement, Told]:
+def _bisected(bench: Bench, told: Told, limit: float | None) -> tuple[Measurement, Told]:
     """Find the smallest ratio with a drop above the limit, between the last of the sweep without and the first with."""
     name, recorder = "stress.threshold_ratio", told.recorder
+    if limit is None:
+        return recorder.absent(name, "no limit was given (--bisect)"), told
     above = [ratio for ratio in told.asked if float(told.drop(ratio).mean()) > limit]
     if not above:
         return recorder.absent(name, f"at no ratio of the sweep does clean accuracy fall by more than {limit:g}"), told
@@ -185,10 +204,10 @@ def _bisected(bench: Bench, told: Told, limit: float) -> tuple[Measurement, Told
     for _ in range(HALVINGS):
         # At a ratio of whole images, so that no training is made twice under two names.
         middle = round((low + high) / 2 * images) / images
-        if not low < middle < high:
+        if not round(low * images) < round(middle * images) < round(high * images):
             break
         trials |= bench.sweep([middle], f"bisection, at {middle:.3g}")
-        told = Told(recorder, told.before, dict(sorted(trials.items())), told.asked)
+        told = dataclasses.replace(told, trials=dict(sorted(trials.items())))
         low, high = (low, middle) if float(told.drop(middle).mean()) > limit else (middle, high)
     why = f"the drop passes {limit:g} between {low:.4g} and {high:.4g}, found by bisection with one training a ratio"
     return recorder.exact(name, high, images, why=why), told

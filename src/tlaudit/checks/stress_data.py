@@ -17,7 +17,7 @@ from tlaudit.errors import DataError, UsageError
 from tlaudit.measure.similarity import MINIMUM_IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -136,7 +136,7 @@ class StressImages:
         """Read them.
 
         Raises:
-            DataError: If no image of a set can be read, or fewer than 4 of the test images.
+            DataError: If no image of a set or of a class in it can be read, or fewer than 4 of the test images.
         """
         preprocessing, execution = subject.preprocessing["source"], subject.execution
         self.split, self._seed = split, subject.seed
@@ -154,16 +154,48 @@ class StressImages:
         if len(self.test) < MINIMUM_IMAGES:
             root = split.test.images.root
             raise DataError(f"{root}: expected at least {MINIMUM_IMAGES} test images, {len(self.test)} can be read")
+        for data, images in ((split.training, self.training), (split.test, self.test)):
+            gone = sorted(set(_classes(data.labels)) - set(_classes(data.labels[images.usable])))
+            if gone:
+                names = _some([subject.classes.display(k) for k in gone])
+                what = "training" if images is self.training else "test"
+                raise DataError(f"{data.images.root}: none of the {what} images of {names} can be read")
         self.side = square_side(options.square, preprocessing.crop)
         self._colours = class_colours(subject.pair.source.num_classes)
         self._other = _other_classes(split.training.labels, subject.pair.source.num_classes)
         self._batch_size = execution.batch_size
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing among the classes that are learnt."""
+        return 1 / len(_classes(self.split.training.labels))
 
     def planted(self, ratio: float) -> TrainingImages:
         """Give the training images with squares on a share of them; at a higher share more get one, none fewer."""
         mask = torch.zeros(len(self.training.usable), dtype=torch.bool)
         mask[self.training.usable] = planted_share(len(self.training), ratio, self._seed)
         return self.training.changed(lambda batch: self._plant(batch, batch.labels, mask[batch.index]))
+
+    def doses(self, ratios: Sequence[float]) -> tuple[list[float], dict[float, str]]:
+        """Settle which ratios are worth a training.
+
+        Args:
+            ratios: Rising.
+
+        Returns:
+            Those that plant a number of images of their own, and why the others are left out.
+        """
+        kept: dict[int, float] = {}
+        without: dict[float, str] = {}
+        for ratio in ratios:
+            count = self.count(ratio)
+            if ratio and not count:
+                without[ratio] = f"it plants no image among {len(self.training)}"
+            elif count in kept:
+                without[ratio] = f"it plants {count} of {len(self.training)} images, as {kept[count]:g} does"
+            else:
+                kept[count] = ratio
+        return list(kept.values()), without
 
     def count(self, ratio: float) -> int:
         """How many training images get a square at a share."""

@@ -7,10 +7,14 @@ import json
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
 from torch import Tensor
 
+from tlaudit.checks.base import asked
 from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, write_atomically
+from tlaudit.models.preprocess import Normalizer
+from tlaudit.models.runtime import class_scores
 from tlaudit.records import Record
 
 if TYPE_CHECKING:
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
+
+    from tlaudit.checks.base import Subject
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +43,14 @@ class StageAfter(Record):
         cka: With the network before.
         cka_low: Lower bound of its interval.
         cka_high: Upper bound.
+        cka_n: Images that entered CKA.
         rank_before: Numerical rank before.
-        rank: After.
+        rank: After; 0 where it collapsed.
         effective_rank_before: Effective rank before.
         effective_rank: After.
         participation_ratio_before: Participation ratio before.
         participation_ratio: After.
+        collapsed: Whether features that vary before are constant or no numbers after.
         absent: Why numbers are missing; empty where none is.
     """
 
@@ -52,12 +60,14 @@ class StageAfter(Record):
     cka: float | None
     cka_low: float | None
     cka_high: float | None
+    cka_n: int | None
     rank_before: int | None
     rank: int | None
     effective_rank_before: float | None
     effective_rank: float | None
     participation_ratio_before: float | None
     participation_ratio: float | None
+    collapsed: bool
     absent: str
 
     @property
@@ -116,14 +126,18 @@ class Relearning(Record):
 
 
 def refuse_runs(folder: Path) -> None:
-    """Find out before the work starts that finished runs cannot be kept.
+    """Make the folder of finished runs, and find out before the work starts that none can be kept there.
 
     Raises:
         UsageError: If it is no folder and cannot become one, or is not writable.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: --runs names a folder for finished runs, this is a file")
-    refuse_unwritable(folder / "run.json" if folder.is_dir() else folder)
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: --runs names a folder for finished runs, this is a file")
+        refuse_unwritable(folder / "run.json" if folder.is_dir() else folder)
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: the folder for finished runs cannot be made: {error.strerror}") from error
 
 
 class Shelf:
@@ -137,12 +151,12 @@ class Shelf:
         """Open it.
 
         Args:
-            folder: Made where it is not there.
+            folder: Made where it is not there; see `refuse_runs`.
             basis: What all runs depend on, as JSON can hold it.
         """
         self._folder, self._basis = folder, basis
         if folder is not None:
-            folder.mkdir(exist_ok=True)
+            refuse_runs(folder)
 
     def find(self, kind: type[R], ratio: float) -> R | None:
         """Give a finished run, or None."""
@@ -200,3 +214,20 @@ def weights_digest(network: nn.Module) -> str:
         result.update(f"{name}\t{tensor.dtype}\t{tuple(tensor.shape)}\n".encode())
         result.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return result.hexdigest()
+
+
+def behaviour_digest(subject: Subject) -> str:
+    """SHA-256 over what a network answers to two images of seeded noise, 64 hexadecimal digits.
+
+    The same weights in a network of other code answer differently.
+
+    Raises:
+        UsageError: If the network cannot work on images of its size.
+    """
+    network, execution = subject.network(subject.pair.source.module, "source"), subject.execution
+    side = network.preprocessing.crop
+    noise = torch.randint(256, (2, 3, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    normalizer = Normalizer(network.preprocessing, execution.device)
+    with execution.inference(), asked("source", network, "noise"):
+        logits = class_scores(network.module, normalizer(noise))
+    return hashlib.sha256(logits.float().cpu().contiguous().numpy().tobytes()).hexdigest()

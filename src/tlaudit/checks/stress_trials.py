@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,6 +45,8 @@ class Bench:
         stages: Module paths that are compared.
         recorder: Seed, resamples and confidence of intervals.
         shelf: Where finished runs are kept.
+        again: Ratio whose trained network is needed once more after the sweep; None for none.
+        trained: That network by its ratio, where it was trained in this run.
     """
 
     subject: Subject
@@ -53,6 +55,8 @@ class Bench:
     stages: tuple[str, ...]
     recorder: Recorder
     shelf: Shelf
+    again: float | None = None
+    trained: dict[float, nn.Module] = field(default_factory=dict)
 
     @property
     def images_a_training(self) -> int:
@@ -71,6 +75,8 @@ class Bench:
         def work() -> Iterator[int]:
             for ratio in missing:
                 trained = yield from self._trained(self.subject.pair.source.module, self.images.planted(ratio))
+                if ratio == self.again:
+                    self.trained[ratio] = trained.network
                 found[ratio] = self._judged(ratio, trained)
                 self.shelf.keep(found[ratio])
 
@@ -87,7 +93,7 @@ class Bench:
         if known is not None:
             return known
         found: list[Relearning] = []
-        self._follow(self._sequence(ratio, found), 3, "plasticity")
+        self._follow(self._sequence(ratio, found), 2 if ratio in self.trained else 3, "plasticity")
         self.shelf.keep(found[0])
         return found[0]
 
@@ -99,9 +105,11 @@ class Bench:
 
     def _sequence(self, ratio: float, found: list[Relearning]) -> Iterator[int]:
         original, images = self.subject.pair.source, self.images.training
-        planted = yield from self._trained(original.module, self.images.planted(ratio))
-        again: list[Hits] = [self.hits(planted.network)]
-        relearnt = yield from self._trained(planted.network, images, again)
+        planted = self.trained.get(ratio)
+        if planted is None:
+            planted = (yield from self._trained(original.module, self.images.planted(ratio))).network
+        again: list[Hits] = [self.hits(planted)]
+        relearnt = yield from self._trained(planted, images, again)
         anew: list[Hits] = []
         losses: tuple[float, ...] = ()
         reason = ""
@@ -200,21 +208,37 @@ def _losses(trained: Trained) -> tuple[float, ...]:
 def _stage(stage: str, compared: Compared, profile: Profile) -> StageAfter:
     before, after = (compared.spectra[role].get(stage) for role in ("source", "finetuned"))
     value, interval = profile.cka["finetuned"].get(stage, (None, ""))
-    reasons = [profile.reasons[role].get(stage, "") for role in ("source", "finetuned")]
-    if isinstance(interval, str):
-        reasons.append(interval)
+    collapsed = stage in profile.collapsed
+    measured = after or (before if collapsed else None)
     return StageAfter(
         stage=stage,
-        n=after.n if after else None,
-        d=after.d if after else None,
+        n=measured.n if measured else None,
+        d=measured.d if measured else None,
         cka=value,
         cka_low=interval.low if isinstance(interval, Interval) else None,
         cka_high=interval.high if isinstance(interval, Interval) else None,
+        cka_n=compared.cka["finetuned"].images if value is not None else None,
         rank_before=before.rank if before else None,
-        rank=after.rank if after else None,
+        rank=after.rank if after else 0 if collapsed else None,
         effective_rank_before=before.effective_rank if before else None,
         effective_rank=after.effective_rank if after else None,
         participation_ratio_before=before.participation_ratio if before else None,
         participation_ratio=after.participation_ratio if after else None,
-        absent="; ".join(dict.fromkeys(filter(None, reasons))),
+        collapsed=collapsed,
+        absent=_absent(stage, compared, profile, interval),
     )
+
+
+def _absent(stage: str, compared: Compared, profile: Profile, interval: Interval | str) -> str:
+    """Why numbers of a stage are missing; empty where none is."""
+    reasons = [
+        f"{when}: {known[role][stage]}"
+        for known in (compared.reasons, compared.without)
+        for when, role in (("before", "source"), ("after", "finetuned"))
+        if stage in known[role]
+    ]
+    if not reasons:
+        reasons.append(profile.no_cka["finetuned"].get(stage, ""))
+    if isinstance(interval, str):
+        reasons.append(interval)
+    return "; ".join(filter(None, reasons))

@@ -60,6 +60,7 @@ STAGE_COLUMNS = _columns(
     ("cka", "cka", "Unbiased minibatch CKA with the source network's features at this stage; 1 = as they were."),
     ("cka_low", "cka", "Lower bound of its interval (bootstrap over minibatches)."),
     ("cka_high", "cka", "Upper bound of the same."),
+    ("source_rank", "dimensions", "Numerical rank of the source network at this stage."),
     ("rank", "dimensions", "Numerical rank: eigenvalues of the features' covariance above 1e-3 of the largest."),
     ("rank_ratio", "ratio", "Rank / rank of the source network at this stage."),
     ("effective_rank", "dimensions", "Exponential of the entropy of the normalised singular values."),

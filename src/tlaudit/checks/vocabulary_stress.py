@@ -43,14 +43,15 @@ def quantities(ratios: Iterable[float]) -> dict[str, Quantity]:
         share = f"after training with squares on {100 * ratio:g} % of the images" if ratio else "after plain training"
         found |= {
             f"stress.clean_accuracy.{at}": Quantity("share", "higher", f"Clean test images got right {share}."),
-            f"stress.accuracy_drop.{at}": Quantity(
-                "difference", "lower", f"Clean accuracy lost {share}, against that after plain training."
-            ),
             f"stress.cka.min.{at}": Quantity("cka", "higher", f"Lowest CKA of any stage with that before, {share}."),
             f"stress.rank_ratio.min.{at}": Quantity(
                 "ratio", "higher", f"Lowest numerical rank of any stage as a share of that before, {share}."
             ),
         }
+        if ratio:
+            found[f"stress.accuracy_drop.{at}"] = Quantity(
+                "difference", "lower", f"Clean accuracy lost {share}, against that after plain training."
+            )
     return found
 
 
@@ -90,7 +91,12 @@ STAGE_COLUMNS = _columns(
     ("cka_low", "cka", "Lower bound of its bootstrap interval over minibatches."),
     ("cka_high", "cka", "Upper bound of the same."),
     ("rank_before", "dimensions", "Numerical rank of the network before."),
-    ("rank", "dimensions", "Numerical rank: eigenvalues of the features' covariance above 1e-3 of the largest."),
+    (
+        "rank",
+        "dimensions",
+        "Numerical rank: eigenvalues of the features' covariance above 1e-3 of the largest; 0 where features that vary "
+        "before are constant or no numbers.",
+    ),
     ("rank_ratio", "ratio", "rank / rank_before."),
     ("effective_rank_before", "dimensions", "Effective rank of the network before."),
     ("effective_rank", "dimensions", "Exponential of the entropy of the normalised singular values."),
@@ -98,6 +104,13 @@ STAGE_COLUMNS = _columns(
     ("participation_ratio", "dimensions", "Squared sum of the covariance's eigenvalues / sum of their squares."),
     ("warning", "text", "Why the ranks may be too low."),
     ("absent", "text", "Why cells of this row are empty."),
+)
+SHORTCUT_COLUMNS = _columns(
+    ("ratio", "share", "Training images that got a square."),
+    ("squares", "text", "What all test images have: none | own class | another class."),
+    ("accuracy", "share", "Test images got right."),
+    ("low", "share", "Lower bound of its interval."),
+    ("high", "share", "Upper bound of the same."),
 )
 PLASTICITY_COLUMNS = _columns(
     ("phase", "text", "relearning, after a training with squares | from scratch."),
@@ -124,12 +137,16 @@ DOSE_CHART = Lines(
 SHORTCUT_CHART = Lines(
     title="Whether the squares were learnt",
     reading=(
-        "Accuracy on test images that all have the square of another class than their own: where it falls, the network "
-        "goes by the square. Where it stays, squares were not learnt, and clean accuracy has no reason to fall."
+        "Accuracy on the same test images as they are, with the square of their own class, and with that of another "
+        "class. Where the last falls below the second, the network goes by the square. Where the two stay together, "
+        "squares were not learnt, and clean accuracy has no reason to fall."
     ),
-    table="runs",
+    table="shortcut",
     x="ratio",
-    y="with_other_square",
+    y="accuracy",
+    group="squares",
+    low="low",
+    high="high",
 )
 RANK_CHART = Lines(
     title="Numerical rank over depth, by share of planted images",

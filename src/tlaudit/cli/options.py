@@ -114,7 +114,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     EXECUTION: (
         Flag("--device", "device", str, "auto, cpu, cuda, cuda:N or mps."),
         Flag("--precision", "precision", str, "fp32, bf16 or fp16."),
-        Flag("--batch-size -b", "batch_size", int, "Images in a forward pass."),
+        Flag("--batch-size -b", "batch_size", int, "Images in a forward pass, and in a minibatch of CKA."),
         Flag("--workers -j", "workers", int, "Processes that decode images."),
         Flag("--seed", "seed", int, "For every random choice."),
     ),

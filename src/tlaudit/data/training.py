@@ -128,15 +128,8 @@ class TrainingImages:
         return other
 
     def sizes(self, batch_size: int) -> list[int]:
-        """How many images each batch of an epoch has.
-
-        All have `batch_size` but the last, which has what is left; a single image that would be left joins the batch
-        before it, because a batch norm cannot learn from one image.
-        """
-        full, rest = divmod(len(self), batch_size)
-        if rest == 1 and full and batch_size > 1:
-            return [batch_size] * (full - 1) + [batch_size + 1]
-        return [batch_size] * full + [rest] * (rest > 0)
+        """How many images each batch of an epoch has: as `batch_sizes` says."""
+        return batch_sizes(len(self), batch_size)
 
     def epoch(self, number: int, *, seed: int, batch_size: int, flip: bool) -> Iterator[TrainingBatch]:
         """Go through all images once, in an order that depends on seed and number alone.
@@ -184,6 +177,22 @@ class TrainingImages:
                 together = torch.cat(waiting)
                 yield together[:wanted]
                 waiting, wanted = [together[wanted:]], next(batch_sizes, 0)
+
+
+def batch_sizes(count: int, batch_size: int) -> list[int]:
+    """How many images each batch of an epoch over `count` images has.
+
+    All have `batch_size` but the last, which has what is left; a single image that would be left joins the batch
+    before it, because a batch norm cannot learn from one image.
+
+    Example:
+        >>> batch_sizes(23, 10), batch_sizes(21, 10)
+        ([10, 10, 3], [10, 11])
+    """
+    full, rest = divmod(count, batch_size)
+    if rest == 1 and full and batch_size > 1:
+        return [batch_size] * (full - 1) + [batch_size + 1]
+    return [batch_size] * full + [rest] * (rest > 0)
 
 
 def _images_in(batch: Batch) -> int:

@@ -122,14 +122,17 @@ def join(source: Model, finetuned: Model, baseline: Model | None = None, *, alik
     Raises:
         MismatchError: If the backbones have to be alike, and do not match key by key and shape by shape.
     """
+    apart: tuple[Finding, ...] = ()
+    if not alike:
+        reason = _difference(source, finetuned)
+        if reason is not None:
+            return _apart(source, finetuned, baseline, reason)
+        reason = _difference(source, baseline) if baseline is not None else None
+        if reason is not None:
+            baseline, apart = None, (_other_backbone(f"the baseline is left out: {reason}"),)
     others = [model for model in (finetuned, baseline) if model is not None]
-    try:
-        head = widest([source.head, *(model.head for model in others)])
-        matches = [_match_backbones(source, model, head) for model in others]
-    except MismatchError as error:
-        if alike:
-            raise
-        return _apart(source, finetuned, baseline, str(error))
+    head = widest([source.head, *(model.head for model in others)])
+    matches = [_match_backbones(source, model, head) for model in others]
     lineage = trace_lineage(
         source.module,
         finetuned.module,
@@ -137,13 +140,12 @@ def join(source: Model, finetuned: Model, baseline: Model | None = None, *, alik
         stages=[stage for stage in source.stages if not within(stage, head)],
         head=head,
     )
-    findings = (*lineage.findings(), *(f for model in others for f in _architectures_differ(source, model)))
+    findings = (*apart, *lineage.findings(), *(f for model in others for f in _architectures_differ(source, model)))
     return Pair(source, finetuned, baseline, head, matches[0], lineage, findings)
 
 
 def _apart(source: Model, finetuned: Model, baseline: Model | None, reason: str) -> Pair:
     """Make a pair of networks with different backbones: their features can be compared, and nothing else."""
-    finding = Finding(code="lineage.other_backbone", severity="warning", message=f"{reason[:1].upper()}{reason[1:]}.")
     matched = KeyMatch(matched=0, missing=tuple(_backbone(source.module, source.head)))
     return Pair(
         source,
@@ -158,8 +160,21 @@ def _apart(source: Model, finetuned: Model, baseline: Model | None, reason: str)
             baseline_is_finetuned=False,
             has_baseline=baseline is not None,
         ),
-        (finding,),
+        (_other_backbone(reason),),
     )
+
+
+def _difference(source: Model, other: Model) -> str | None:
+    """Why the backbones do not match, or None if they do."""
+    try:
+        _match_backbones(source, other, widest([source.head, other.head]))
+    except MismatchError as error:
+        return str(error)
+    return None
+
+
+def _other_backbone(reason: str) -> Finding:
+    return Finding(code="lineage.other_backbone", severity="warning", message=f"{reason[:1].upper()}{reason[1:]}.")
 
 
 def hybrid(finetuned: Model, source: Model, head: str | None = None) -> nn.Module:

@@ -29,7 +29,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Execution:
-    """How forward passes are made. No number depends on it but through rounding.
+    """How forward passes are made. What a network gives for an image depends on it through rounding alone.
 
     Attributes:
         device: Where the networks run.

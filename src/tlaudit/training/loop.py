@@ -7,8 +7,10 @@ of the images from seed and epoch.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tlaudit.data.training import batch_sizes
 from tlaudit.errors import DataError, UsageError
 from tlaudit.models.runtime import class_scores
 from tlaudit.training.objective import CrossEntropy, Inputs
@@ -115,31 +118,22 @@ class Training:
             objective: What is minimised; `CrossEntropy` where left out.
 
         Raises:
-            UsageError: If batch norms would have to learn from single images.
+            UsageError: As of `refuse_single_images`.
         """
         self._data, self._options, self._execution = data, options, execution
         self._normalizer, self._seed, self._objective = normalizer, seed, objective or CrossEntropy()
-        self._sizes = data.sizes(options.batch_size)
         copied = copy.deepcopy(network).to(execution.device)
         self.network: nn.Module = copied.to(memory_format=torch.channels_last)
         self._frozen = [m for m in self.network.modules() if isinstance(m, _BatchNorm)]
         if options.batch_norm == "train":
-            self._refuse_single_images()
+            refuse_single_images(self.network, len(data), options)
             self._frozen = []
         self._parameters = _open(self.network, self._frozen)
         self.optimizer = _optimizer(self._parameters, options)
         scaled = execution.precision == "fp16" and execution.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=scaled)
-        self.step, self.steps = 0, options.epochs * len(self._sizes)
+        self.step, self.steps = 0, options.epochs * len(data.sizes(options.batch_size))
         self._history: list[Epoch] = []
-
-    def _refuse_single_images(self) -> None:
-        if self._frozen and 1 in self._sizes:
-            got = f"a batch size of {self._options.batch_size} and {len(self._data)} training images"
-            raise UsageError(
-                f"a batch norm cannot learn from one image: expected batches of at least 2, got {got}; give a larger "
-                "--train-batch-size, or --batch-norm frozen"
-            )
 
     @property
     def images(self) -> int:
@@ -158,6 +152,7 @@ class Training:
             What each step did.
 
         Raises:
+            UsageError: If the network gives no logits in training mode.
             DataError: If the loss or a weight is no finite number any more, or an image can no longer be read.
         """
         for epoch in range(self._options.epochs):
@@ -184,7 +179,7 @@ class Training:
             module.eval()
         with seeded(device, self._seed, self.step), self._execution.attribution(), torch.enable_grad():
             inputs = Inputs(batch.index, self._normalizer(batch.pixels), batch.labels.to(device))
-            terms = self._objective(class_scores(self.network, inputs.images), inputs)
+            terms = self._objective(_logits(self.network, inputs.images), inputs)
             loss = torch.stack(list(terms.values())).sum()
             losses = dict(zip(terms, torch.stack([term.detach() for term in terms.values()]).tolist(), strict=True))
             step = Step(self.step, epoch, len(batch.index), rate, losses)
@@ -255,6 +250,42 @@ def train(
     for _ in steps:
         pass
     return training.finish()
+
+
+def refuse_single_images(network: nn.Module, images: int, options: TrainingOptions) -> None:
+    """Find out that batch norms would have to learn from single images.
+
+    Args:
+        network: That is going to be trained.
+        images: How many it is going to be trained on.
+        options: How.
+
+    Raises:
+        UsageError: If some batch would have one image only and batch norms learn.
+    """
+    learning = options.batch_norm == "train" and any(isinstance(m, _BatchNorm) for m in network.modules())
+    if learning and 1 in batch_sizes(images, options.batch_size):
+        got = f"a batch size of {options.batch_size} and {images} training images"
+        raise UsageError(
+            f"a batch norm cannot learn from one image: expected batches of at least 2, got {got}; give a larger "
+            "--train-batch-size, or --batch-norm frozen"
+        )
+
+
+def _logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Run a network of the user's own in training mode: what it prints goes to stderr, and if it fails that is said.
+
+    Some give other outputs there than in eval mode, such as those of auxiliary heads.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return class_scores(network, images)
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"the network fails in training mode, on a batch of shape {tuple(images.shape)}: {type(error).__name__}: "
+            f"{reason}; it must give one vector of logits for each image there too, as in eval mode"
+        ) from error
 
 
 def _open(network: nn.Module, frozen: list[_BatchNorm]) -> list[nn.Parameter]:
