@@ -301,7 +301,6 @@ def test_takes_the_file_of_an_earlier_result_too(world, tmp_path, result):
         ({"status": "foo"}, "status"),
         ({"n": -1}, "greater than or equal to 0"),
         ({"n": 4}, "other numbers of source images"),
-        ({"hybrid_probability": "high"}, "hybrid_probability"),
         ({"hybrid_probability": 2.0}, "hybrid_probability"),
     ],
 )
@@ -310,6 +309,14 @@ def test_a_result_changed_by_hand_is_refused(world, changes, message):
     known["tables"]["classes"]["rows"][2].update(changes)
     with pytest.raises(UsageError, match=message):
         audit(world, lingering=CheckResult.model_validate(known))
+
+
+def test_a_text_where_a_chart_draws_numbers_is_no_result(world, tmp_path):
+    known = audit_lingering(world).model_dump(mode="json")
+    known["tables"]["classes"]["rows"][2]["hybrid_probability"] = "high"
+    (tmp_path / "known.json").write_text(json.dumps(known))
+    with pytest.raises(UsageError, match="'hybrid_probability' holds more than numbers"):
+        audit(world, lingering=tmp_path / "known.json")
 
 
 def test_a_result_about_other_classes_of_the_same_images_is_refused(world, tmp_path):

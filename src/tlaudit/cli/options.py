@@ -74,7 +74,7 @@ _TRAINING = (
     Flag("--optimizer", "optimizer", str, "adamw or sgd; default adamw."),
     Flag("--learning-rate", "learning_rate", float, "Highest learning rate; default 0.0003."),
     Flag("--weight-decay", "weight_decay", float, "Decay of the weights; default 0.01."),
-    Flag("--momentum", "momentum", float, "Momentum of sgd; default 0.9."),
+    Flag("--momentum", "momentum", float, "Momentum, with sgd only; default 0.9."),
     Flag(
         "--warmup", "warmup", float, "Share of the steps in which the learning rate rises; then it falls; default 0.1."
     ),
