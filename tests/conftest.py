@@ -7,15 +7,23 @@ import logging
 import pytest
 import torch
 
+THREADS = torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread_for_what_a_module_shares(request):
+    """Sums of two threads differ in the last digit from those of one, which is what tests compare them with."""
+    marks = request.module.__dict__.get("pytestmark", [])
+    slow = any(mark.name == "slow" for mark in (marks if isinstance(marks, list) else [marks]))
+    torch.set_num_threads(THREADS if slow else 1)
+    yield
+    torch.set_num_threads(THREADS)
+
 
 @pytest.fixture(autouse=True)
 def one_thread(request):
     """Small networks are quicker on one thread than on two that wait for each other; slow tests take all cores."""
-    threads = torch.get_num_threads()
-    if request.node.get_closest_marker("slow") is None:
-        torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1 if request.node.get_closest_marker("slow") is None else THREADS)
 
 
 @pytest.fixture(autouse=True)

@@ -393,9 +393,10 @@ def test_a_killed_worker_is_an_error_not_a_hang(photos: Path, small: Preprocessi
 
 
 SCRIPT = """
-import multiprocessing, sys, time
+import multiprocessing, signal, sys, time
 from pathlib import Path
 from tlaudit.data.workers import decode_all
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins with it ignored
 files = [[str(path)] for path in sorted(Path(sys.argv[1]).rglob("*.*"))]
 for decoded, pixels in decode_all(files, [(36, 32, "bilinear")], 1, 2):
     print(*[child.pid for child in multiprocessing.active_children()], flush=True)
