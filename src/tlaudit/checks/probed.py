@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tlaudit.errors import DegenerateError
-from tlaudit.measure.probes import linear_probe, split
+from tlaudit.measure.probes import linear_probe, paired_change, split
 from tlaudit.results import Finding
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def probe(images: ImageSet, compared: Compared, recorder: Recorder) -> Probed:
     measurements = (
         recorder.share(NAMES[0], int(before.right.sum()), n, if_none=why),
         recorder.share(NAMES[1], int(after.right.sum()), n, if_none=why),
-        recorder.mean(NAMES[2], after.right.double() - before.right.double(), if_none=why),
+        recorder.mean(NAMES[2], paired_change(after, before), if_none=why),
     )
     return Probed(measurements, tuple(_findings(before, after)))
 
