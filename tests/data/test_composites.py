@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 
-from tlaudit.checks.base import silent
 from tlaudit.data.composite_files import COLUMNS, CompositeFolder, CompositeRow, refuse_folder
 from tlaudit.data.composites import (
     GREY,
@@ -29,6 +28,7 @@ from tlaudit.data.composites import (
 )
 from tlaudit.data.images import ImageSet
 from tlaudit.errors import DataError, UsageError
+from tlaudit.progress import silent
 
 if TYPE_CHECKING:
     from tlaudit.results import Preprocessing

@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 
 import planted
 from tlaudit import api
-from tlaudit.checks.base import silent
 from tlaudit.cli import app as application
 from tlaudit.config import settle
 from tlaudit.data.inputs import gather
 from tlaudit.errors import DataError, UsageError
 from tlaudit.models.pair import load_pair
+from tlaudit.progress import silent
 from tlaudit.results import CheckResult
 from tlaudit.screen import ROW_COLUMNS, Screening
 from tlaudit.screen.asker import Asker

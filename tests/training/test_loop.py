@@ -19,7 +19,7 @@ from tlaudit.models.runtime import Execution
 from tlaudit.options import TrainingOptions
 from tlaudit.results import Preprocessing
 from tlaudit.training.loop import Training, train
-from tlaudit.training.objective import CrossEntropy
+from tlaudit.training.objective import CrossEntropy, Objective, logits_of
 from tlaudit.training.schedule import learning_rate
 
 CPU = torch.device("cpu")
@@ -148,9 +148,9 @@ def test_random_numbers_follow_seed_and_step(data):
         numbers = []
 
         class Drawing(CrossEntropy):
-            def __call__(self, logits, inputs):
+            def __call__(self, network, inputs):
                 numbers.append((float(torch.rand(1)), random.random(), float(np.random.rand())))
-                return super().__call__(logits, inputs)
+                return super().__call__(network, inputs)
 
         run(net(), data, options(), seed=seed, objective=Drawing())
         return numbers
@@ -183,9 +183,9 @@ def test_a_separable_task_is_learnt(data):
 
 
 def test_history_is_the_mean_over_images(data):
-    class TwoTerms:
-        def __call__(self, logits, inputs):
-            zero = logits.sum() * 0
+    class TwoTerms(Objective):
+        def __call__(self, network, inputs):
+            zero = logits_of(network, inputs.images).sum() * 0
             return {"size": zero + len(inputs.index), "zero": zero}
 
     trained = run(net(), data, options(batch_size=8, epochs=1), objective=TwoTerms())
@@ -220,23 +220,23 @@ def test_diverging_ends_it(data):
         run(net(), data, options(), objective=Exploding())
 
 
-class Exploding:
+class Exploding(Objective):
     """Infinite from the second step on."""
 
     def __init__(self):
         self.calls = 0
 
-    def __call__(self, logits, inputs):
+    def __call__(self, network, inputs):
         self.calls += 1
-        return {"loss": logits.sum() * (1.0 if self.calls < 2 else float("inf"))}
+        return {"loss": logits_of(network, inputs.images).sum() * (1.0 if self.calls < 2 else float("inf"))}
 
 
 def test_weights_that_are_no_numbers_end_it(data):
-    class BrokenGradient:
+    class BrokenGradient(Objective):
         """A finite loss whose gradient is not: the root of 0."""
 
-        def __call__(self, logits, inputs):
-            return {"loss": (logits.sum() * 0).sqrt()}
+        def __call__(self, network, inputs):
+            return {"loss": (logits_of(network, inputs.images).sum() * 0).sqrt()}
 
     with pytest.raises(DataError, match=r"diverged: a weight is no finite number in epoch 1, step 1"):
         run(net(), data, options(clip=0.0, batch_size=22), objective=BrokenGradient())

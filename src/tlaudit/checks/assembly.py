@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import LabelledImages, Subject, settled, silent
+from tlaudit.checks.base import LabelledImages, Subject, settled
 from tlaudit.data.classes import ClassNames, match_folders, target_labels
 from tlaudit.data.images import NO_IMAGES, ImageSet
 from tlaudit.errors import UsageError
 from tlaudit.models.preprocess import resolve_preprocessing
+from tlaudit.progress import silent
 from tlaudit.results import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from tlaudit.checks.base import Progress
     from tlaudit.models.pair import Pair
     from tlaudit.options import DataOptions, ExecutionOptions, PreprocessTable
+    from tlaudit.progress import Progress
     from tlaudit.results import Preprocessing
 
 

@@ -19,48 +19,21 @@ from tlaudit.data.images import ImageSet, ImageStream
 from tlaudit.errors import DataError, UsageError
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.models.runtime import Execution, default_workers, resolve_device
+from tlaudit.progress import silent
 from tlaudit.results import CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
 
     from tlaudit.data.classes import ClassNames
     from tlaudit.models.pair import Pair
     from tlaudit.options import ExecutionOptions, Options
+    from tlaudit.progress import Progress
     from tlaudit.records import Cell
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-class Progress(Protocol):
-    """Shows how far a loop is; called with the loop's items, gives them back one by one."""
-
-    def __call__(
-        self, items: Iterable[T], *, total: int, label: str, size: Callable[[T], int] | None = None
-    ) -> Iterable[T]:
-        """Give the items and show `label` beside them.
-
-        Args:
-            items: What is looped over, such as batches.
-            total: How much there is in all.
-            label: What is being done.
-            size: How much of the total an item is; without it each is one.
-        """
-
-
-def silent(
-    items: Iterable[T],
-    *,
-    total: int,  # noqa: ARG001 - the protocol's names, here and below
-    label: str,  # noqa: ARG001
-    size: Callable[[T], int] | None = None,  # noqa: ARG001
-) -> Iterable[T]:
-    """Show nothing."""
-    return items
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import Network, asked, silent
+from tlaudit.checks.base import Network, asked
 from tlaudit.checks.compared import compare
 from tlaudit.checks.profile import Profile
 from tlaudit.checks.stress_runs import Relearning, StageAfter, Trial
 from tlaudit.errors import UsageError
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.models.runtime import class_scores
+from tlaudit.progress import silent
 from tlaudit.results import Interval
 from tlaudit.training.fresh import fresh
 from tlaudit.training.loop import Training

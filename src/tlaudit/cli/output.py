@@ -164,12 +164,25 @@ class ProgressBar:
         self._shown = self._console.is_terminal and not quiet
 
     def __call__(
-        self, items: Iterable[T], *, total: int, label: str, size: Callable[[T], int] | None = None
+        self,
+        items: Iterable[T],
+        *,
+        total: int,
+        label: str,
+        size: Callable[[T], int] | None = None,
+        note: Callable[[T], str] | None = None,
     ) -> Iterable[T]:
         """Give the items one by one and move the bar."""
-        return self._follow(items, total, label, size) if self._shown else items
+        return self._follow(items, total, label, size, note) if self._shown else items
 
-    def _follow(self, items: Iterable[T], total: int, label: str, size: Callable[[T], int] | None) -> Iterator[T]:
+    def _follow(
+        self,
+        items: Iterable[T],
+        total: int,
+        label: str,
+        size: Callable[[T], int] | None,
+        note: Callable[[T], str] | None,
+    ) -> Iterator[T]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
@@ -178,11 +191,17 @@ class ProgressBar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task(label, total=total, rate="")
+            task = progress.add_task(label, total=total, rate="", note="")
             for item in items:
                 yield item
                 # The rate is that of the step before: this one's is known with the next.
                 speed = progress.tasks[0].speed
-                progress.update(task, advance=size(item) if size else 1, rate=f"{speed:.1f}/s" if speed else "")
+                progress.update(
+                    task,
+                    advance=size(item) if size else 1,
+                    rate=f"{speed:.1f}/s" if speed else "",
+                    note=note(item) if note else "",
+                )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
@@ -15,25 +15,15 @@ from tlaudit.data.images import Batch, ImageSet, ImageStream
 from tlaudit.errors import DataError, ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
+    from tlaudit.progress import Progress
     from tlaudit.results import DataRecord, Preprocessing
-
-T = TypeVar("T")
 
 BUDGET = 2 << 30
 """Bytes of pixels that are kept in memory; of a larger set the files are decoded anew in each epoch."""
 
 _READ_AT_ONCE = 64
-
-
-class Progress(Protocol):
-    """Shows how far a loop is; called with the loop's items, gives them back one by one."""
-
-    def __call__(
-        self, items: Iterable[T], *, total: int, label: str, size: Callable[[T], int] | None = None
-    ) -> Iterable[T]:
-        """Give the items; `size` says how much of the total one is."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,11 +34,15 @@ class TrainingBatch:
         index: Which items of the set these are, ``(N,)`` int64.
         pixels: ``(N, 3, crop, crop)`` uint8, mirrored and changed.
         labels: Class of each, ``(N,)`` int64.
+        epoch: Number of the epoch, counted from 0.
+        places: Of the images in the step's whole batch, ``(N,)`` int64 from 0 on.
     """
 
     index: Tensor
     pixels: Tensor
     labels: Tensor
+    epoch: int
+    places: Tensor
 
 
 Change = Callable[[TrainingBatch], Tensor]
@@ -152,7 +146,7 @@ class TrainingImages:
         batches = torch.split(order[self._usable[order]], self.sizes(batch_size))
         for index, pixels in zip(batches, self._read(batches), strict=True):
             turned = torch.where(mirrored[index][:, None, None, None], pixels.flip(3), pixels) if flip else pixels
-            batch = TrainingBatch(index, turned, self._labels[index])
+            batch = TrainingBatch(index, turned, self._labels[index], number, torch.arange(len(index)))
             yield dataclasses.replace(batch, pixels=self.change(batch)) if self.change else batch
 
     def _read(self, batches: tuple[Tensor, ...]) -> Iterator[Tensor]:

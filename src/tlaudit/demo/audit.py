@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from tlaudit.checks import CHECKS
 from tlaudit.checks.assembly import assemble
-from tlaudit.checks.base import Progress, silent
 from tlaudit.demo.world import ABSENT, PRESENT, world_files
 from tlaudit.models.pair import load_pair
 from tlaudit.options import DataOptions, DistractionOptions, LingeringOptions, PreprocessTable
+from tlaudit.progress import Progress, silent
 from tlaudit.results import Finding
 
 if TYPE_CHECKING:

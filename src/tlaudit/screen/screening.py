@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tlaudit.checks.base import Stopwatch, silent
+from tlaudit.checks.base import Stopwatch
+from tlaudit.progress import silent
 from tlaudit.screen.asker import Asker
 from tlaudit.screen.rows import Tally, rows
 from tlaudit.screen.subject import screened_subject, with_names
@@ -14,10 +15,10 @@ from tlaudit.screen.threshold import settle_threshold
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tlaudit.checks.base import Progress
     from tlaudit.data.inputs import Inputs
     from tlaudit.models.pair import Pair
     from tlaudit.options import Settings
+    from tlaudit.progress import Progress
     from tlaudit.results import CheckResult
     from tlaudit.screen.rows import Row
 

@@ -21,9 +21,9 @@ from tlaudit.results import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tlaudit.checks.base import Progress
     from tlaudit.models.pair import Pair
     from tlaudit.options import DataOptions, ExecutionOptions, PreprocessTable
+    from tlaudit.progress import Progress
     from tlaudit.results import CheckResult, Preprocessing
 
 

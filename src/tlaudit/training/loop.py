@@ -7,10 +7,8 @@ of the images from seed and epoch.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlaudit.data.training import batch_sizes
 from tlaudit.errors import DataError, UsageError
-from tlaudit.models.runtime import class_scores
-from tlaudit.training.objective import CrossEntropy, Inputs
+from tlaudit.training.objective import CrossEntropy, Inputs, Part
 from tlaudit.training.randomness import seeded
 from tlaudit.training.schedule import learning_rate
 
@@ -30,10 +27,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tlaudit.data.training import Progress, TrainingBatch, TrainingImages
+    from tlaudit.data.training import TrainingBatch, TrainingImages
     from tlaudit.models.preprocess import Normalizer
     from tlaudit.models.runtime import Execution
     from tlaudit.options import TrainingOptions
+    from tlaudit.progress import Progress
     from tlaudit.training.objective import Objective
 
 
@@ -128,7 +126,8 @@ class Training:
         if options.batch_norm == "train":
             refuse_single_images(self.network, len(data), options)
             self._frozen = []
-        self._parameters = _open(self.network, self._frozen)
+        self._parameters = _open(self.network, self._frozen, self._objective)
+        self._objective.begin(self.network)
         self.optimizer = _optimizer(self._parameters, options)
         scaled = execution.precision == "fp16" and execution.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=scaled)
@@ -178,8 +177,9 @@ class Training:
         for module in self._frozen:
             module.eval()
         with seeded(device, self._seed, self.step), self._execution.attribution(), torch.enable_grad():
-            inputs = Inputs(batch.index, self._normalizer(batch.pixels), batch.labels.to(device))
-            terms = self._objective(_logits(self.network, inputs.images), inputs)
+            part = Part(0, len(batch.index), len(batch.index))
+            inputs = Inputs(self.step, batch.index, self._normalizer(batch.pixels), batch.labels.to(device), part)
+            terms = self._objective(self.network, inputs)
             loss = torch.stack(list(terms.values())).sum()
             losses = dict(zip(terms, torch.stack([term.detach() for term in terms.values()]).tolist(), strict=True))
             step = Step(self.step, epoch, len(batch.index), rate, losses)
@@ -187,6 +187,8 @@ class Training:
                 raise _diverged("the loss", step)
             self._descend(loss)
         self.network.eval()
+        with torch.no_grad():
+            self._objective.settle(self.network)
         self.step += 1
         return step
 
@@ -272,25 +274,10 @@ def refuse_single_images(network: nn.Module, images: int, options: TrainingOptio
         )
 
 
-def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    """Run a network of the user's own in training mode: what it prints goes to stderr, and if it fails that is said.
-
-    Some give other outputs there than in eval mode, such as those of auxiliary heads.
-    """
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            return class_scores(network, images)
-    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(
-            f"the network fails in training mode, on a batch of shape {tuple(images.shape)}: {type(error).__name__}: "
-            f"{reason}; it must give one vector of logits for each image there too, as in eval mode"
-        ) from error
-
-
-def _open(network: nn.Module, frozen: list[_BatchNorm]) -> list[nn.Parameter]:
-    """Let every parameter learn but those of the frozen batch norms; give those that do."""
+def _open(network: nn.Module, frozen: list[_BatchNorm], objective: Objective) -> list[nn.Parameter]:
+    """Let the parameters learn but for frozen batch norms and what the objective keeps closed; give those that do."""
     closed = {id(parameter) for module in frozen for parameter in module.parameters()}
+    closed |= {id(parameter) for name, parameter in network.named_parameters() if not objective.opens(name)}
     for parameter in network.parameters():
         parameter.requires_grad_(parameter.is_floating_point() and id(parameter) not in closed)
     return [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -1,0 +1,1 @@
+"""Repair: one file a method, one loop for all (`tlaudit.training`)."""

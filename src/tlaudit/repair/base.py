@@ -1,0 +1,97 @@
+"""What every repair method is given and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tlaudit.checks.base import LabelledImages
+    from tlaudit.data.training import TrainingImages
+    from tlaudit.models.preprocess import Normalizer
+    from tlaudit.models.runtime import Execution
+    from tlaudit.models.sources import Model
+    from tlaudit.options import RepairOptions
+    from tlaudit.results import Finding, Preprocessing
+    from tlaudit.training.objective import Objective
+
+Init = Literal["source-lp", "source", "finetuned"]
+Need = Literal["source_data", "lingering", "finetuned"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a method works with. Networks are in eval mode, on the CPU, without gradients; none may be changed.
+
+    Attributes:
+        source: The pretrained network M^s.
+        head: Module path of the head, in the source as in the networks for the target task.
+        start: Where the training begins: the source's architecture with as many outputs as the task has classes.
+        finetuned: A finetuned network of the same form; None where no chosen method needs one.
+        training: Training images of the task, labelled by output of `start`.
+        source_images: Images of source classes, labelled by class index of the source network; maybe none.
+        lingering: Source classes that linger before the repair, by index, best recognised first.
+        options: Of the repair.
+        preprocessing: How pictures become inputs, of all these networks.
+        execution: Device and precision.
+        seed: For every random choice.
+    """
+
+    source: Model
+    head: str
+    start: nn.Module
+    finetuned: nn.Module | None
+    training: TrainingImages
+    source_images: LabelledImages
+    lingering: tuple[int, ...]
+    options: RepairOptions
+    preprocessing: Preprocessing
+    execution: Execution
+    normalizer: Normalizer
+    seed: int
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What makes a training one of this method.
+
+    Attributes:
+        network: Where it begins, or, for a method that does not train, where it ends.
+        images: What is learnt.
+        objective: What is minimised; None for a method that does not train.
+        variants: Further networks on the way between others, by name, for methods that sweep.
+        findings: What the reader has to know of how it came about.
+    """
+
+    network: nn.Module
+    images: TrainingImages
+    objective: Objective | None
+    variants: tuple[tuple[str, nn.Module], ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+class Method:
+    """One way to finetune again.
+
+    Attributes:
+        name: As ``--method`` takes it.
+        summary: What it does, in half a sentence.
+        init: Network it begins with where the user does not say.
+        needs: What it cannot do without.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    init: ClassVar[Init] = "source-lp"
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def setup(self, bench: Bench) -> Setup:
+        """Make ready.
+
+        Raises:
+            UsageError: If an option cannot be met by these networks and images.
+            DataError: If images that are needed cannot be read.
+        """
+        raise NotImplementedError
