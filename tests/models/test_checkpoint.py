@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
+from torchvision import models
 
 import tiny
 from tlaudit.errors import CheckpointError, UnsafeCheckpointError, UsageError
@@ -92,9 +93,36 @@ def test_writes_the_same_bytes_every_time(tmp_path):
     assert len({path.read_bytes() for path in paths}) == 1
 
 
-def test_writes_safetensors_only(tmp_path):
-    with pytest.raises(UsageError, match="expected a name that ends in .safetensors"):
-        write_checkpoint(tmp_path / "net.pth", STATE)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_says_where_weights_come_from(tmp_path, suffix):
+    path = tmp_path / f"net{suffix}"
+    network = tiny.network("mnasnet0_5", 2)  # refuses a state dict of torch's without version numbers
+    write_checkpoint(
+        path,
+        network.state_dict(),
+        classes=["cat", "dog"],
+        preprocessing=PREPARATION,
+        architecture="mnasnet0_5",
+        parents={"source": "12ab"},
+        recipe={"method": "ldifs"},
+    )
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.classes, checkpoint.preprocessing) == (("cat", "dog"), PREPARATION)
+    assert checkpoint.architecture == "mnasnet0_5"
+    assert checkpoint.blocked == ()
+    assert checkpoint.notes == (
+        "the file says how it was made: method ldifs",
+        "the file says what it was made from: source 12ab",
+    )
+    assert equal(checkpoint.state, network.state_dict())
+    if suffix == ".pth":
+        plain = torch.load(path, weights_only=True)
+        models.get_model("mnasnet0_5", num_classes=2).load_state_dict(plain)
+
+
+def test_writes_two_kinds_only(tmp_path):
+    with pytest.raises(UsageError, match="expected a name that ends in .safetensors or .pth"):
+        write_checkpoint(tmp_path / "net.ckpt", STATE)
 
 
 def test_refuses_a_path_that_cannot_be_one(tmp_path):

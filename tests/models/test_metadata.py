@@ -1,11 +1,22 @@
 """What a checkpoint says of itself."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from tlaudit.errors import CheckpointError
-from tlaudit.models.metadata import ARCHITECTURE, CLASSES, PREPROCESSING, from_container, from_header, to_header
+from tlaudit.models.metadata import (
+    ARCHITECTURE,
+    CLASSES,
+    PARENTS,
+    PREPROCESSING,
+    RECIPE,
+    Metadata,
+    from_container,
+    from_header,
+    to_header,
+)
 from tlaudit.results import Preprocessing
 
 PREPARATION = {"resize": 72, "crop": 64, "interpolation": "bicubic", "mean": [0, 0.5, 1], "std": [1, 1, 1]}
@@ -13,15 +24,20 @@ PREPARATION = {"resize": 72, "crop": 64, "interpolation": "bicubic", "mean": [0,
 
 def test_header_there_and_back():
     preparation = Preprocessing.model_validate({**PREPARATION, "origin": "checkpoint metadata"})
-    header = to_header(("a", "ü"), preparation, "vgg11")
-    assert set(header) == {CLASSES, PREPROCESSING, ARCHITECTURE}
+    told = Metadata(("a", "ü"), preparation, "vgg11", {"source": "12ab"}, {"method": "ldifs", "seed": 0, "x": None})
+    header = to_header(told)
+    assert set(header) == {CLASSES, PREPROCESSING, ARCHITECTURE, PARENTS, RECIPE}
     assert json.loads(header[PREPROCESSING]) == PREPARATION
     found = from_header(header, "f")
-    assert (found.classes, found.preprocessing, found.architecture) == (("a", "ü"), preparation, "vgg11")
+    assert replace(found, notes=()) == told
+    assert found.notes == (
+        "the file says how it was made: method ldifs, seed 0, x None",
+        "the file says what it was made from: source 12ab",
+    )
 
 
 def test_header_without_anything():
-    assert to_header(None, None, None) == {}
+    assert to_header(Metadata()) == {}
     found = from_header({"format": "pt"}, "f")
     assert (found.classes, found.preprocessing, found.architecture, found.notes) == (None, None, None, ())
 
@@ -31,6 +47,9 @@ def test_header_without_anything():
     [
         (CLASSES, "cat, dog"),
         (CLASSES, "[]"),
+        (PARENTS, "[]"),
+        (PARENTS, '{"source": ["12ab"]}'),
+        (RECIPE, "ldifs"),
         (CLASSES, "[1, 2]"),
         (CLASSES, '"cat"'),
         (PREPROCESSING, "[]"),

@@ -6,6 +6,7 @@ No file is loaded in a way that runs its code unless that was asked for in so ma
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import pickle
@@ -13,6 +14,7 @@ import re
 import struct
 import warnings
 import zipfile
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -23,7 +25,7 @@ import torch
 
 from tlaudit.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from tlaudit.files import write_atomically
-from tlaudit.models.metadata import Metadata, from_container, from_header, to_header
+from tlaudit.models.metadata import ATTRIBUTE, Metadata, from_container, from_header, to_header
 from tlaudit.models.unwrap import Reading, unwrap
 from tlaudit.models.wording import listed, nearest
 
@@ -33,12 +35,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from tlaudit.records import Cell
     from tlaudit.results import Preprocessing
 
 log = logging.getLogger(__name__)
 
 EXTENSIONS = (".pt", ".pth", ".th", ".ckpt", ".safetensors")
 _SAFETENSORS = ".safetensors"
+WRITTEN = (_SAFETENSORS, ".pth")
+"""Kinds of files that are written."""
 
 # What torch's unpickler and zip reader raise on damaged files, found by cutting and flipping bytes.
 DAMAGE = (
@@ -159,10 +164,13 @@ def write_checkpoint(
     classes: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     architecture: str | None = None,
+    parents: Mapping[str, str] | None = None,
+    recipe: Mapping[str, Cell] | None = None,
 ) -> None:
-    """Write weights and what is known about them as a ``.safetensors`` file, whole or not at all.
+    """Write weights and what is known about them as a ``.safetensors`` or ``.pth`` file, whole or not at all.
 
-    The bytes depend on the arguments only, so that the same weights give the same SHA-256.
+    Both are plain state dicts to torch and torchvision. The bytes of a ``.safetensors`` file depend on the arguments
+    only, so that the same weights give the same SHA-256.
 
     Args:
         path: File to write or replace.
@@ -170,18 +178,32 @@ def write_checkpoint(
         classes: Class names in index order.
         preprocessing: How a picture becomes an input.
         architecture: Torchvision's name.
+        parents: SHA-256 of what the weights were made from, by what it was.
+        recipe: How they were made, by option.
 
     Raises:
         UsageError: If the extension is another one.
         OSError: If the file cannot be written; an old one then is as it was.
     """
     path = Path(path)
-    if path.suffix != _SAFETENSORS:
-        raise UsageError(f"{path}: expected a name that ends in {_SAFETENSORS}")
+    if path.suffix not in WRITTEN:
+        raise UsageError(f"{path}: expected a name that ends in {' or '.join(WRITTEN)}")
     # Clones, because the format refuses tensors that share memory.
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in state.items()}
-    header = to_header(tuple(classes) if classes is not None else None, preprocessing, architecture)
-    write_atomically(path, _in_fixed_order(safetensors.torch.save(tensors, metadata=header or None)))
+    names = tuple(classes) if classes is not None else None
+    header = to_header(Metadata(names, preprocessing, architecture, parents, recipe))
+    if path.suffix == _SAFETENSORS:
+        content = _in_fixed_order(safetensors.torch.save(tensors, metadata=header or None))
+    else:
+        plain = OrderedDict(tensors)
+        # What a network wrote beside its tensors: some of torchvision's refuse a state dict without version numbers.
+        vars(plain).update(
+            vars(state) if isinstance(state, OrderedDict) else {}, **({ATTRIBUTE: header} if header else {})
+        )
+        archive = io.BytesIO()
+        torch.save(plain, archive)
+        content = archive.getvalue()
+    write_atomically(path, content)
 
 
 def _in_fixed_order(content: bytes) -> bytes:

@@ -1,8 +1,10 @@
 """What a checkpoint says about itself beside its weights: class names, preprocessing, architecture.
 
-A ``.safetensors`` header carries three keys of our own: ``tlaudit.classes`` (JSON list of names in index order),
-``tlaudit.preprocessing`` (JSON object with resize, crop, interpolation, mean, std) and ``tlaudit.architecture``
-(torchvision's name). A dict saved by torch may carry ``classes`` or ``class_names`` (list) or ``class_to_idx`` (dict).
+A ``.safetensors`` header carries keys of our own: ``tlaudit.classes`` (JSON list of names in index order),
+``tlaudit.preprocessing`` (JSON object with resize, crop, interpolation, mean, std), ``tlaudit.architecture``
+(torchvision's name), ``tlaudit.parents`` (JSON object, what the weights were made from to its SHA-256) and
+``tlaudit.recipe`` (JSON object, how). A ``.pth`` file of ours carries the same as the attribute ``tlaudit`` of its
+plain ``state_dict``. A dict saved by others may carry ``classes`` or ``class_names`` (list) or ``class_to_idx`` (dict).
 """
 
 from __future__ import annotations
@@ -10,15 +12,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from tlaudit.errors import CheckpointError
 from tlaudit.results import Preprocessing
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tlaudit.records import Cell
+
 CLASSES = "tlaudit.classes"
 PREPROCESSING = "tlaudit.preprocessing"
 ARCHITECTURE = "tlaudit.architecture"
+PARENTS = "tlaudit.parents"
+RECIPE = "tlaudit.recipe"
+ATTRIBUTE = "tlaudit"
+"""Of the ordered dict that torch saves as a ``state_dict``; loading by torch or torchvision does not look at it."""
 
 _LISTS = ("classes", "class_names")
 _INDEX = "class_to_idx"
@@ -33,12 +45,16 @@ class Metadata:
         classes: Class names in index order.
         preprocessing: How a picture becomes an input.
         architecture: Torchvision's name.
+        parents: SHA-256 of what the weights were made from, by what it was.
+        recipe: How they were made, by option.
         notes: What was there but not understood.
     """
 
     classes: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
     architecture: str | None = None
+    parents: Mapping[str, str] | None = None
+    recipe: Mapping[str, Cell] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -48,25 +64,49 @@ def from_header(header: Mapping[str, str], file: str) -> Metadata:
     Raises:
         CheckpointError: If one of our keys holds something else than documented; the key is named.
     """
+    parents = _table(header, PARENTS, file)
+    recipe = _table(header, RECIPE, file)
     return Metadata(
         classes=_class_list(_json(header, CLASSES, file), CLASSES, file) if CLASSES in header else None,
         preprocessing=_preprocessing(_json(header, PREPROCESSING, file), file) if PREPROCESSING in header else None,
         architecture=header.get(ARCHITECTURE),
+        parents={key: str(value) for key, value in parents.items()} if parents is not None else None,
+        recipe=recipe,
+        notes=tuple(_ancestry(parents, recipe)),
     )
 
 
-def to_header(
-    classes: tuple[str, ...] | None, preprocessing: Preprocessing | None, architecture: str | None
-) -> dict[str, str]:
+def to_header(metadata: Metadata) -> dict[str, str]:
     """Write the metadata of a safetensors header; `from_header` reads it back."""
     header: dict[str, str] = {}
-    if architecture is not None:
-        header[ARCHITECTURE] = architecture
-    if classes is not None:
-        header[CLASSES] = json.dumps(list(classes), ensure_ascii=False)
-    if preprocessing is not None:
-        header[PREPROCESSING] = preprocessing.model_dump_json(exclude={"origin"})
+    if metadata.architecture is not None:
+        header[ARCHITECTURE] = metadata.architecture
+    if metadata.classes is not None:
+        header[CLASSES] = json.dumps(list(metadata.classes), ensure_ascii=False)
+    if metadata.preprocessing is not None:
+        header[PREPROCESSING] = metadata.preprocessing.model_dump_json(exclude={"origin"})
+    for key, table in ((PARENTS, metadata.parents), (RECIPE, metadata.recipe)):
+        if table is not None:
+            header[key] = json.dumps(dict(table), ensure_ascii=False, allow_nan=False)
     return header
+
+
+def _table(header: Mapping[str, str], key: str, file: str) -> dict[str, Cell] | None:
+    """A flat JSON object; None where the header has none."""
+    if key not in header:
+        return None
+    value = _json(header, key, file)
+    if not isinstance(value, dict) or not all(isinstance(one, str | int | float | None) for one in value.values()):
+        raise CheckpointError(f"{file}: the metadata key {key} must be a flat JSON object, got {str(value)[:80]}")
+    return value
+
+
+def _ancestry(parents: Mapping[str, Cell] | None, recipe: Mapping[str, Cell] | None) -> Iterator[str]:
+    """Where the weights come from, as the file says it."""
+    if recipe:
+        yield f"the file says how it was made: {', '.join(f'{key} {value}' for key, value in list(recipe.items())[:6])}"
+    if parents:
+        yield f"the file says what it was made from: {', '.join(f'{key} {value}' for key, value in parents.items())}"
 
 
 def from_container(content: object, file: str) -> Metadata:
@@ -80,6 +120,9 @@ def from_container(content: object, file: str) -> Metadata:
     """
     if not isinstance(content, Mapping):
         return Metadata()
+    header = getattr(content, ATTRIBUTE, None)
+    if isinstance(header, dict) and all(isinstance(text, str) for pair in header.items() for text in pair):
+        return from_header(header, file)
     notes: list[str] = []
     for key in _LISTS:
         value = content.get(key)
