@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tlaudit.cli.options import FLAGS
+from tlaudit.cli.flags import FLAGS
 from tlaudit.config import load_settings, settle
 from tlaudit.errors import ConfigError
 from tlaudit.options import Settings

@@ -274,6 +274,10 @@ def test_target_labels_by_order(train: list[str], val: list[str]) -> None:
     assert target_labels(train, val, 2, None) == {"cat": 0, "dog": 1}
 
 
+def test_target_labels_by_exact_names_that_are_numbers() -> None:
+    assert target_labels([], ["2", "1"], 2, ["1", "2"]) == {"2": 1, "1": 0}
+
+
 def test_target_labels_cannot_be_had() -> None:
     with pytest.raises(ClassMatchError, match="has 3 classes .* got 0 of training and 2 of held-out"):
         target_labels([], ["cat", "dog"], 3, None)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlaudit.cli.options import EXECUTION, Output, configured
+from tlaudit.cli.flags import EXECUTION
+from tlaudit.cli.options import Output, configured
 from tlaudit.cli.output import ProgressBar, deliver, plan
 
 if TYPE_CHECKING:

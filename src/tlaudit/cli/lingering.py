@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tlaudit.cli.options import DATA, EXECUTION, LINGERING, MODELS, PREPROCESS, Output, configured
+from tlaudit.cli.flags import DATA, EXECUTION, LINGERING, MODELS, PREPROCESS
+from tlaudit.cli.options import Output, configured
 from tlaudit.cli.output import deliver, keep_apart, plan
 from tlaudit.cli.subject import load_subject, named_files
 

@@ -14,16 +14,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tlaudit.cli.options import (
-    DATA,
-    EXECUTION,
-    MODELS,
-    OUTPUT_PANEL,
-    PREPROCESS,
-    SCREEN,
-    Output,
-    configured,
-)
+from tlaudit.cli.flags import DATA, EXECUTION, MODELS, PREPROCESS, SCREEN
+from tlaudit.cli.options import OUTPUT_PANEL, Output, configured
 from tlaudit.cli.output import ProgressBar, deliver, keep_apart, plan
 from tlaudit.cli.subject import load_networks, named_files
 from tlaudit.errors import DataError, UsageError

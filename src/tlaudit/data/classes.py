@@ -276,7 +276,8 @@ def target_labels(
 ) -> dict[str, int]:
     """Find the class of the finetuned network each folder of target images shows.
 
-    If the checkpoint names its classes, the held-out folders are matched to them. Otherwise the classes are the sorted
+    If the checkpoint names its classes, the held-out folders are matched to them; folders that bear exactly such names
+    are those classes, also where a name is a number. Otherwise the classes are the sorted
     folders of the first set, training images before held-out ones, that has as many folders as the network has
     classes: so torchvision's ``ImageFolder`` numbered them when the network was trained. Folders that are the numbers
     from 0 on are taken at their word, as those of source images are.
@@ -294,6 +295,9 @@ def target_labels(
         ClassMatchError: If a folder fits no class, or no set has as many folders as there are classes.
     """
     if names is not None:
+        exact = {name: index for index, name in enumerate(names)}
+        if len(exact) == len(names) and exact.keys() >= set(val_folders):
+            return {folder: exact[folder] for folder in val_folders}
         classes = ClassNames.of_model(num_classes, names)
         return match_folders(val_folders, classes).indices
     sets = [folders for folders in (target_folders, val_folders) if folders]

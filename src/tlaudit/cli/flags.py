@@ -1,0 +1,169 @@
+"""Every option of the command line, declared once: which place of the configuration it fills."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+MODELS, DATA, PREPROCESS, EXECUTION = "models", "data", "preprocess", "execution"
+LINGERING, DISTRACTION, SCREEN = "lingering", "distraction", "screen"
+EROSION, STRESS, STRESS_TRAINING = "erosion", "stress", "stress.training"
+
+
+class Flag(NamedTuple):
+    """One option: its names on the command line, its place in the configuration, its type and its help."""
+
+    names: str
+    key: str
+    kind: Any
+    help: str
+
+    @property
+    def parameter_name(self) -> str:
+        """Of the command's parameter: one for each option, however many sections share it."""
+        return self.names.split()[0].split("/")[0].strip("-").replace("-", "_")
+
+    def parameter(self, section: str) -> inspect.Parameter:
+        """The option as a parameter of a typer command; not given is ``None``, so that the file can speak."""
+        option = typer.Option(*self.names.split(), help=self.help, rich_help_panel=_PANELS[section])
+        return inspect.Parameter(
+            self.parameter_name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[self.kind | None, option],
+        )
+
+
+_PANELS = {
+    MODELS: "Networks",
+    DATA: "Images",
+    PREPROCESS: "Preprocessing (from the weights' metadata, else ImageNet's, where not given)",
+    EXECUTION: "How the work is done",
+    LINGERING: "Which classes linger (docs/methods.md)",
+    DISTRACTION: "Composites and maps (docs/methods.md)",
+    SCREEN: "Which images are flagged, and how well that works (docs/methods.md)",
+    EROSION: "Which features are compared (docs/methods.md)",
+    STRESS: "Which squares are planted, and what is measured (docs/methods.md)",
+    STRESS_TRAINING: "How the network is trained",
+}
+
+_TRIPLE = tuple[float, float, float]
+
+_INTERVALS = (
+    Flag("--bootstrap", "bootstrap", int, "Resamples of a bootstrap interval."),
+    Flag("--confidence", "confidence", float, "Coverage of the intervals."),
+)
+
+_PER_CLASS = Flag("--per-class", "per_class", int, "Composites of each class.")
+_OVERLAYS = (
+    Flag("--overlay-scale", "overlay_scale", float, "Side of the overlay as a share of the picture's."),
+    Flag("--overlays", "overlays", int, "At most so many target images serve as overlays."),
+)
+
+_STAGES = Flag("--stages", "stages", str, "Module paths, separated by commas; default: of the architecture's family.")
+_TRAINING = (
+    Flag("--epochs", "epochs", int, "Passes over the training images; default 3."),
+    Flag("--optimizer", "optimizer", str, "adamw or sgd; default adamw."),
+    Flag("--learning-rate", "learning_rate", float, "Highest learning rate; default 0.0003."),
+    Flag("--weight-decay", "weight_decay", float, "Decay of the weights; default 0.01."),
+    Flag("--momentum", "momentum", float, "Momentum, with sgd only; default 0.9."),
+    Flag(
+        "--warmup", "warmup", float, "Share of the steps in which the learning rate rises; then it falls; default 0.1."
+    ),
+    Flag("--clip", "clip", float, "Largest norm of the gradient, 0 for any; default 1."),
+    Flag("--batch-norm", "batch_norm", str, "train, or frozen: batch norms stay as they are; default train."),
+    Flag("--flip/--no-flip", "flip", bool, "Mirror half of the training images, the default."),
+    Flag("--train-batch-size", "batch_size", int, "Training images in a step; default 32."),
+)
+
+FLAGS: dict[str, tuple[Flag, ...]] = {
+    MODELS: (
+        Flag("--source", "source", str, "Pretrained network: file, torchvision:NAME[:WEIGHTS] or timm:NAME."),
+        Flag("--finetuned", "finetuned", str, "The network to be released, finetuned from the source."),
+        Flag("--baseline", "baseline", str, "Control: same architecture, trained on the target data from scratch."),
+        Flag("--arch", "arch", str, "torchvision name, timm:NAME, package.module:factory or file.py:factory."),
+        Flag("--source-arch", "source_arch", str, "The same for the source, where it differs."),
+        Flag("--baseline-arch", "baseline_arch", str, "The same for the baseline, where it differs."),
+        Flag("--head", "head", str, "Module path of the classification head, e.g. classifier.6."),
+        Flag("--use-ema/--no-use-ema", "use_ema", bool, "Take averaged weights where a checkpoint holds both."),
+        Flag("--allow-pickle/--no-allow-pickle", "allow_pickle", bool, "Run the code a pickle asks for. Dangerous."),
+    ),
+    DATA: (
+        Flag("--source-data", "source", Path, "Class folders of source images; some classes are enough."),
+        Flag("--target-data", "target", Path, "Images the network was finetuned on, in class folders or flat."),
+        Flag("--val-data", "val", Path, "Class folders of held-out target images."),
+        Flag("--class-map", "class_map", Path, "JSON or CSV: source folder to class index or name."),
+        Flag("--strict-data/--no-strict-data", "strict", bool, "An unreadable image ends the run with exit code 3."),
+        Flag("--limit", "limit", int, "At most so many images of each set, a seeded sample."),
+    ),
+    PREPROCESS: (
+        Flag("--resize", "resize", int, "Short side in pixels."),
+        Flag("--crop", "crop", int, "Side of the centre crop in pixels."),
+        Flag("--interpolation", "interpolation", str, "nearest, bilinear, bicubic, lanczos …"),
+        Flag("--mean", "mean", _TRIPLE, "Mean of R, G, B, of values in [0, 1]."),
+        Flag("--std", "std", _TRIPLE, "Spread of R, G, B."),
+    ),
+    EXECUTION: (
+        Flag("--device", "device", str, "auto, cpu, cuda, cuda:N or mps."),
+        Flag("--precision", "precision", str, "fp32, bf16 or fp16."),
+        Flag("--batch-size -b", "batch_size", int, "Images in a forward pass, and in a minibatch of CKA."),
+        Flag("--workers -j", "workers", int, "Processes that decode images."),
+        Flag("--seed", "seed", int, "For every random choice."),
+    ),
+    LINGERING: (
+        Flag("--k", "k", int, "An image counts for its k most probable source classes."),
+        Flag("--v-lo", "v_lo", float, "Highest prevalence of an absent class, as a share of the target images."),
+        Flag("--v-lo-count", "v_lo_count", int, "The same as a number of images."),
+        Flag("--p-lo", "p_lo", float, "A class lingers above this mean probability; default 10 / classes."),
+        *_INTERVALS,
+    ),
+    DISTRACTION: (
+        Flag("--lingering", "lingering", Path, "Result of tlaudit lingering (JSON), instead of running it."),
+        _PER_CLASS,
+        Flag("--max-classes", "max_classes", int, "At most so many lingering classes."),
+        Flag("--class-choice", "class_choice", str, "worst (best recognised ones) or sample, if not all are taken."),
+        Flag("--common-classes", "common_classes", int, "Classes the target data shows, as a control; 0 for none."),
+        *_OVERLAYS,
+        Flag("--margin", "margin", float, "Frame around the overlay that is no background, share of the side."),
+        Flag("--percentile", "percentile", float, "Pixels above it, over the background, are top pixels."),
+        Flag("--method", "method", str, "gradcam, or a method of pytorch-grad-cam: gradcam++, layercam, hirescam …"),
+        Flag("--layer", "layer", str, "Module path whose output is explained; found by itself where left out."),
+        Flag("--gallery", "gallery", int, "Classes shown in pictures."),
+        Flag("--save-composites", "save_composites", Path, "Folder for the composites and composites.csv."),
+        Flag("--save-rows", "save_rows", Path, "CSV or Parquet file, one row a composite."),
+        *_INTERVALS,
+    ),
+    SCREEN: (
+        Flag("--lingering", "lingering", Path, "Result of tlaudit lingering (JSON) about these networks."),
+        Flag("--threshold", "threshold", float, "Flag above this score; default the result's p_lo."),
+        Flag("--calibrate", "calibrate", Path, "Folder of clean target images that the threshold is set by."),
+        Flag("--alpha", "alpha", float, "At most this share of the calibration images is flagged; default 0.01."),
+        _PER_CLASS,
+        *_OVERLAYS,
+        Flag("--summary", "summary", Path, "JSON file for threshold, rates and provenance."),
+        Flag("--fail-on-flag/--no-fail-on-flag", "fail_on_flag", bool, "Exit code 1 when an image is flagged."),
+        *_INTERVALS,
+    ),
+    EROSION: (
+        Flag("--data", "data", Path, "Images on which features are compared: of the original task, or any."),
+        _STAGES,
+        Flag("--full-matrix/--no-full-matrix", "full_matrix", bool, "Compare every stage with every stage."),
+        Flag("--features", "features", str, "pooled or flat: the features whose rank is taken."),
+        Flag("--probe/--no-probe", "probe", bool, "Fit linear probes on the features of both networks."),
+        *_INTERVALS,
+    ),
+    STRESS: (
+        Flag("--ratios", "ratios", str, "Shares of the training images that get a square, separated by commas."),
+        Flag("--square", "square", float, "Side of the square as a share of the picture's; default 0.125."),
+        Flag("--bisect", "bisect", float, "Find the smallest ratio at which clean accuracy falls by more than this."),
+        Flag("--plasticity/--no-plasticity", "plasticity", bool, "Learn the original task again, and from scratch."),
+        _STAGES,
+        Flag("--test-data", "test", Path, "Clean test images; default a fifth of the source images, held out."),
+        Flag("--runs", "runs", Path, "Folder in which finished runs are kept, and found again."),
+        *_INTERVALS,
+    ),
+    STRESS_TRAINING: _TRAINING,
+}
