@@ -27,6 +27,7 @@ bench: $(READY)  ## measure against the bare forward pass, in one run
 	$(BIN)/python bench/lingering.py
 	$(BIN)/python bench/attribution.py
 	$(BIN)/python bench/cka.py
+	$(BIN)/python bench/repair.py
 
 fixtures: $(READY)  ## draw the embedded world again and train its three networks
 	$(BIN)/python -m tlaudit.demo.training fixtures

@@ -55,6 +55,50 @@ def test_one_threshold_on_the_command_line_replaces_the_other_in_the_file(tmp_pa
     assert (settings.v_lo, settings.v_lo_count) == (None, 3)
 
 
+@pytest.mark.parametrize(
+    ("written", "given", "expected"),
+    [
+        ('optimizer = "sgd"\nmomentum = 0.5', {"optimizer": "adamw"}, {"optimizer": "adamw", "momentum": 0.9}),
+        ("beta1 = 0.5\namsgrad = true", {"optimizer": "sgd"}, {"optimizer": "sgd", "beta1": 0.9, "amsgrad": False}),
+        ("beta1 = 0.5", {"optimizer": "adamw"}, {"beta1": 0.5}),
+        ('optimizer = "sgd"\nmomentum = 0.5', {"optimizer": None, "clip": 2.0}, {"momentum": 0.5}),
+        ('optimizer = "sgd"\nmomentum = 0.5', {"optimizer": "sgd", "dampening": 0.2}, {"momentum": 0.5}),
+    ],
+)
+@pytest.mark.parametrize("section", ["stress", "repair"])
+def test_an_optimizer_on_the_command_line_drops_the_others_settings_in_the_file(
+    tmp_path, section, written, given, expected
+):
+    path = write(tmp_path, f"[{section}.training]\nweight_decay = 0.3\n{written}\n")
+    training = getattr(load_settings({f"{section}.training": given}, path), section).training
+    assert {name: getattr(training, name) for name in expected} == expected
+    assert training.weight_decay == 0.3
+
+
+@pytest.mark.parametrize(
+    ("written", "given", "message"),
+    [
+        ("momentum = 0.5", {}, "momentum is of sgd, and the optimizer is adamw: leave it out or take sgd"),
+        ('optimizer = "sgd"', {"beta1": 0.5}, "beta1 is of adamw, and the optimizer is sgd"),
+        ("", {"optimizer": "sgd", "eps": 1e-6, "beta2": 0.9}, "beta2 and eps are of adamw, .* leave them out or take"),
+        ("", {"nesterov": True}, "nesterov is of sgd"),
+        (
+            "momentum = 0.5",
+            {"optimizer": "sgd", "momentum": 0.0, "nesterov": True},
+            "nesterov needs a momentum above 0",
+        ),
+        ("", {"optimizer": "sgd", "dampening": 0.1, "nesterov": True}, "nesterov needs a momentum above 0 and a damp"),
+        ("", {"crop_scale": 0.0}, "crop_scale: .*greater than 0"),
+        ("", {"jitter": 1.5}, "jitter: .*less than or equal to 1"),
+        ("", {"beta1": 1.0}, "beta1: .*less than 1"),
+        ("", {"eps": 0.0}, "eps: .*greater than 0"),
+    ],
+)
+def test_refuses_settings_of_another_optimizer(tmp_path, written, given, message):
+    with pytest.raises(ConfigError, match=message):
+        load_settings({"repair.training": given}, write(tmp_path, f"[repair.training]\n{written}\n"))
+
+
 def test_what_the_command_line_says_for_all_networks_beats_the_file_for_one(tmp_path):
     path = write(tmp_path, "[preprocess.source]\nmean = [0, 0, 0]\ncrop = 64\n")
     table = load_settings({"preprocess": {"mean": (0.1, 0.1, 0.1), "crop": None}}, path).preprocess
@@ -118,9 +162,9 @@ def test_defaults_that_help_states_are_those_of_the_options():
         for part in section.split("."):
             model = model.model_fields[part].annotation
         for flag in flags:
-            said = re.search(r"; default ([\w.]+)\.$", flag.help)
+            said = re.search(r"; default ([\w.-]+)\.$", flag.help)
             default = model.model_fields[flag.key].default
             if said and default is not None:
                 stated += 1
-                assert type(default)(said[1]) == default, flag
+                assert ((said[1],) if isinstance(default, tuple) else type(default)(said[1])) == default, flag
     assert stated >= 10

@@ -11,7 +11,10 @@ from tlaudit.checks.assembly import assemble
 from tlaudit.checks.earlier import refuse_other_subject
 from tlaudit.config import settle
 from tlaudit.documents import read_result
+from tlaudit.errors import DivergedError
 from tlaudit.models.pair import join
+from tlaudit.repair.places import Places
+from tlaudit.repair.session import run as run_repair
 from tlaudit.results import CheckResult
 
 if TYPE_CHECKING:
@@ -187,6 +190,72 @@ def stress(
     sections = {"data": images, "stress": {"test": test_data, "training": training or {}, **options}}
     sections |= {"preprocess": preprocess or {}, "execution": execution or {}}
     return _run("stress", join(network, network), sections, {}, needed=("source",))
+
+
+def repair(
+    source: Model,
+    train_data: str | Path,
+    val_data: str | Path | None = None,
+    source_data: str | Path | None = None,
+    *,
+    finetuned: Model | None = None,
+    methods: Sequence[str] = ("ldifs",),
+    output: str | Path | None = None,
+    steps: str | Path | None = None,
+    resume: bool = False,
+    class_map: str | Path | None = None,
+    preprocess: dict[str, Any] | None = None,
+    execution: dict[str, Any] | None = None,
+    strict: bool = False,
+    limit: int | None = None,
+    **options: Any,
+) -> CheckResult:
+    """Finetune a network again in ways that keep, or remove, what its source knows, and compare before and after.
+
+    Definitions: docs/methods.md, "Repair".
+
+    Args:
+        source: The pretrained network, from `load_model`; it is left as it is.
+        train_data: Folder with one subfolder of training images for each class.
+        val_data: The same for held-out images.
+        source_data: Folder with one subfolder of images for each source class looked at.
+        finetuned: A network finetuned for the same classes; without it the network before is the source with a linear
+            probe for a head.
+        methods: Names: plain, linear-probe, lp-ft, ldifs, l2sp, lwf, wise-ft, composites, unlearn, l1, prune.
+        output: Checkpoint to write, ``.safetensors`` or ``.pth``; of several methods one each, ``NAME.METHOD.SUFFIX``.
+        steps: CSV or JSONL file, one row a step.
+        resume: Go on where the same call was stopped; needs `output`.
+        class_map: JSON or CSV file, source folder to class index or name.
+        preprocess: Overrides as in ``[preprocess]`` of tlaudit.toml.
+        execution: Device, precision, batch size, workers, seed as in ``[execution]``.
+        strict: Whether an unreadable image is an error.
+        limit: At most so many images of each set.
+        **options: As in ``[repair]``: init, keep, patience, save_every; tables training, judge, ldifs, l2sp, …
+
+    Returns:
+        The result; ``result.table("before_after")`` has one row for each method and axis, ``result.table("pareto")``
+        one for each network.
+
+    Raises:
+        UsageError: If an option is unknown or out of range, a folder is missing or fits no class.
+        DataError: If no image can be read, a file cannot be written, or a training diverges.
+    """
+    images = {"source": source_data, "val": val_data, "class_map": class_map, "strict": strict, "limit": limit}
+    chosen = {"methods": tuple(methods), "train": train_data, **options}
+    sections = {"data": images, "repair": chosen, "preprocess": preprocess or {}, "execution": execution or {}}
+    settings = settle(sections)
+    places = Places(_path(output), _path(steps), resume=resume)
+    result = run_repair(source, finetuned, settings, places)
+    assert result is not None  # one process alone leads
+    diverged = [finding.message for finding in result.findings if finding.code == "repair.diverged"]
+    if diverged:
+        raise DivergedError("; ".join(diverged))
+    places.forget(settings.repair.methods)
+    return result
+
+
+def _path(named: str | Path | None) -> Path | None:
+    return None if named is None else Path(named)
 
 
 def _run(

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from tlaudit.errors import ConfigError
 from tlaudit.options import Settings
+from tlaudit.options.training import OPTIMIZER_SETTINGS
 
 FILE_NAME = "tlaudit.toml"
 
@@ -24,12 +25,17 @@ _ALTERNATIVES = {
 }
 """Keys of which one on the command line replaces the other in the file."""
 
+_CHOICES = {"optimizer": OPTIMIZER_SETTINGS}
+"""Keys that choose, with what each choice alone has: one on the command line drops what the others have in the file."""
+
 _ROLES = {"source", "finetuned", "baseline"}
 _PATHS = {
     "distraction": {"lingering", "save_composites", "save_rows"},
     "screen": {"lingering", "calibrate", "summary"},
     "erosion": {"data"},
     "stress": {"test", "runs"},
+    "repair": {"train"},
+    "repair.judge": {"probe"},
     "data": {"source", "target", "val", "class_map"},
     "models": {"source", "finetuned", "baseline", "arch", "source_arch", "baseline_arch"},
 }
@@ -64,6 +70,9 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
         for alternatives in _ALTERNATIVES.get(section, ()):
             if alternatives & given.keys():
                 kept = {key: value for key, value in kept.items() if key not in alternatives}
+        for chosen, settings in ((given[key], _CHOICES[key]) for key in _CHOICES.keys() & given.keys()):
+            others = frozenset().union(*(keys for choice, keys in settings.items() if choice != chosen))
+            kept = {key: value for key, value in kept.items() if key not in others}
         if section == "preprocess":
             # What is said for all networks on the command line beats what the file says for one of them.
             for role in _ROLES & kept.keys():
@@ -105,7 +114,9 @@ def _read(path: Path | None) -> dict[str, Any]:
 def _rebase(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Paths in the file are meant from where the file lies."""
     for section, keys in _PATHS.items():
-        table = document.get(section)
+        table: Any = document
+        for part in section.split("."):
+            table = table.get(part) if isinstance(table, dict) else None
         if not isinstance(table, dict):
             continue
         for key in keys & table.keys():

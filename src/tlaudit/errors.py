@@ -12,6 +12,7 @@
     │   ├── ArchitectureError   no known architecture fits the keys and shapes, or several do
     │   └── MismatchError       two networks, or a network and its weights, do not fit together
     ├── DataError               images that cannot be read, or nothing left to measure
+    │   └── DivergedError       a training whose numbers are finite no more
     ├── InstallationError       torch and its companions do not work together on this machine
     └── MeasureError            a number is not defined for these inputs
         ├── ShapeError          tensors of the wrong shape
@@ -21,6 +22,8 @@ Library code raises these; only ``tlaudit.cli.app`` turns them into exit codes.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class TlauditError(Exception):
@@ -61,6 +64,18 @@ class MismatchError(CheckpointError):
 
 class DataError(TlauditError):
     """Images that cannot be read, or a set with nothing left in it."""
+
+
+class DivergedError(DataError):
+    """A training whose loss or weights are finite no more.
+
+    Attributes:
+        trained: What was kept of it, a `tlaudit.training.steps.Trained`; None where no epoch had been finished.
+    """
+
+    def __init__(self, message: str, trained: Any = None) -> None:
+        super().__init__(message)
+        self.trained = trained
 
 
 class InstallationError(TlauditError):

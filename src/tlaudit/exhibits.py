@@ -32,6 +32,9 @@ class Scatter(Record):
     y: str
     name: str = Field(description="Column that names a dot.")
     group: str | None = Field(default=None, description="Column of text that tells kinds of dots apart.")
+    shade: str | None = Field(
+        default=None, description="Column of numbers shown as colour; a row without one is drawn without colour."
+    )
     diagonal: bool = Field(default=False, description="Whether the line y = x is drawn.")
     levels: tuple[Level, ...] = ()
 
@@ -43,7 +46,7 @@ class Scatter(Record):
     @property
     def numbers(self) -> tuple[str, ...]:
         """Those of them that hold numbers and nothing else."""
-        return (self.x, self.y)
+        return (self.x, self.y, *_given(self.shade))
 
 
 class Lines(Record):

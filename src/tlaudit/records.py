@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
-SCHEMA_VERSION = "1.2"
-READABLE_VERSIONS = ("1.1", SCHEMA_VERSION)
-"""1.2 added kinds of charts; what was written before is read as it is."""
+SCHEMA_VERSION = "1.3"
+READABLE_VERSIONS = ("1.1", "1.2", SCHEMA_VERSION)
+"""1.2 added kinds of charts, 1.3 dots coloured by a number; what was written before is read as it is."""
 
 Direction = Literal["lower", "higher", "neither"]
 Severity = Literal["info", "warning", "error"]

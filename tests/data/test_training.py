@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tlaudit.data.augmentation import Augmentation
 from tlaudit.data.images import ImageSet
 from tlaudit.data.training import TrainingImages
 from tlaudit.errors import DataError, ShapeError
@@ -74,6 +75,63 @@ def test_a_single_image_joins_the_batch_before(photos, small, batch_size, sizes)
     data = images_of(photos, small)
     assert data.sizes(batch_size) == sizes
     assert [len(batch.index) for batch in epoch_of(data, batch_size=batch_size)] == sizes
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 30])
+def test_skipped_batches_are_not_read(photos, small, budget):
+    data, changes = images_of(photos, small, budget=budget), Augmentation(crop_scale=0.5, jitter=0.2)
+    whole = list(data.epoch(1, seed=0, batch_size=4, flip=True, augmentation=changes))
+    # What lies before the fourth batch can be missing.
+    for index in torch.cat([batch.index for batch in whole[:3]]).tolist():
+        ImageSet.scan(photos, labelled=True).items[index].path.write_bytes(b"nothing")
+    for skip in (3, 5, 6):
+        rest = list(data.epoch(1, seed=0, batch_size=4, flip=True, augmentation=changes, skip=skip))
+        assert len(rest) == 6 - skip
+        for ours, theirs in zip(rest, whole[skip:], strict=True):
+            assert torch.equal(ours.index, theirs.index)
+            assert torch.equal(ours.pixels, theirs.pixels)
+            assert torch.equal(ours.labels, theirs.labels)
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 30])
+def test_parts_make_up_the_whole(photos, small, budget):
+    data, changes = images_of(photos, small, budget=budget), Augmentation(crop_scale=0.5, jitter=0.2)
+    given = {"seed": 0, "batch_size": 6, "flip": True, "augmentation": changes}
+    ways = [lambda total: slice(0, 2), lambda total: slice(2, total)]
+    parts = [list(data.epoch(0, part=part, **given)) for part in ways]
+    for first, second, whole in zip(*parts, data.epoch(0, **given), strict=True):
+        assert len(first.index) == 2
+        for name in ("index", "pixels", "labels", "places"):
+            assert torch.equal(torch.cat([getattr(first, name), getattr(second, name)]), getattr(whole, name))
+        assert whole.places.tolist() == list(range(len(whole.index)))
+
+
+@pytest.mark.parametrize("changes", [Augmentation(crop_scale=0.3), Augmentation(jitter=0.4)])
+def test_augmentation_depends_on_seed_epoch_and_image_alone(photos, small, changes):
+    data = images_of(photos, small)
+
+    def seen(number=0, seed=0, batch_size=4):
+        batches = list(data.epoch(number, seed=seed, batch_size=batch_size, flip=True, augmentation=changes))
+        order = torch.cat([batch.index for batch in batches]).argsort()
+        return torch.cat([batch.pixels for batch in batches])[order]
+
+    plain = torch.cat([batch.pixels for batch in epoch_of(data, flip=True)])
+    order = torch.cat([batch.index for batch in epoch_of(data, flip=True)]).argsort()
+    first = seen()
+    assert torch.equal(first, seen(batch_size=7))
+    assert all(not torch.equal(image, other) for image, other in zip(first, plain[order], strict=True))
+    for other in (seen(number=1), seen(seed=1)):
+        assert sum(not torch.equal(image, changed) for image, changed in zip(first, other, strict=True)) > 15
+
+
+def test_augmentation_by_default_is_none(photos, small):
+    data = images_of(photos, small)
+    for ours, theirs in zip(
+        epoch_of(data, flip=True),
+        data.epoch(0, seed=0, batch_size=4, flip=True, augmentation=Augmentation()),
+        strict=True,
+    ):
+        assert torch.equal(ours.pixels, theirs.pixels)
 
 
 def test_change_comes_after_mirroring_and_leaves_the_others_alone(photos, small):

@@ -13,7 +13,15 @@ from sklearn.preprocessing import StandardScaler
 
 from tlaudit.errors import DegenerateError, MeasureError, ShapeError
 from tlaudit.measure import probes
-from tlaudit.measure.probes import STRENGTH_UNTRIED, STRENGTHS, Probe, linear_probe, paired_change, split
+from tlaudit.measure.probes import (
+    STRENGTH_UNTRIED,
+    STRENGTHS,
+    Probe,
+    fit_linear,
+    linear_probe,
+    paired_change,
+    split,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -253,3 +261,53 @@ def test_degenerate_input():
     # Constant features tell nothing apart: the more frequent class everywhere.
     found = linear_probe(torch.ones(21, 3), torch.cat([labels, torch.tensor([1])]), torch.ones(20, 3), labels, seed=0)
     assert found.right.tolist() == (labels == 1).tolist()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_linear_is_the_classifier_that_is_tested(classes):
+    features, labels, test_features, test_labels = halves(*clusters(300, 8, classes, 0.4))
+    found = fit_linear(features, labels, seed=0)
+    probe = linear_probe(features, labels, test_features, test_labels, seed=0)
+    assert (found.strength, found.folds, found.converged) == (probe.strength, probe.folds, probe.converged)
+    assert torch.equal(found(test_features).argmax(1) == test_labels, probe.right)
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=found.strength, max_iter=1000))
+    expected = reference.fit(features.numpy(), labels.numpy()).predict_proba(test_features.numpy())
+    assert found(test_features).softmax(1).numpy() == pytest.approx(expected, abs=1e-12)
+
+
+def test_linear_answers_for_features_as_they_are():
+    features, labels = clusters(200, 6, 3, 0.4)
+    scale, shift = torch.logspace(-6, 6, 6, dtype=torch.float64), torch.arange(6) * 100.0
+    first, second = fit_linear(features, labels, seed=0), fit_linear(features * scale + shift, labels, seed=0)
+    there = second(features * scale + shift)
+    assert torch.allclose(there, first(features), atol=1e-6)
+    assert torch.allclose(second.weight * scale, first.weight, rtol=1e-6, atol=1e-9)
+
+
+def test_linear_of_two_classes_leans_to_neither():
+    features, labels = clusters(100, 4, 2, 1.0)
+    found = fit_linear(features, labels * 5 + 2, seed=0)
+    assert found.classes.tolist() == [2, 7]
+    assert torch.equal(found.weight[0], -found.weight[1])
+    assert torch.equal(found.bias[0], -found.bias[1])
+
+
+def test_linear_gives_constant_columns_no_weight():
+    features, labels = clusters(100, 4, 3, 1.0)
+    features[:, 2] = 0.1
+    found = fit_linear(features, labels, seed=0)
+    assert not found.weight[:, 2].any()
+    assert found.weight[:, 0].all()
+    assert found.bias.isfinite().all()
+
+
+def test_linear_says_what_it_could_not_try():
+    features, labels = clusters(30, 4, 2, 1.0)
+    labels[:] = 0
+    labels[-1] = 1
+    found = fit_linear(features, labels, seed=0)
+    assert (found.strength, found.folds) == (STRENGTH_UNTRIED, 0)
+    with pytest.raises(DegenerateError, match="at least 2, got 1"):
+        fit_linear(features, torch.zeros(30, dtype=torch.int64), seed=0)
+    with pytest.raises(ShapeError, match="a label for each"):
+        fit_linear(features, labels[:3], seed=0)

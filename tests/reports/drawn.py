@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from samples import a_result
-from tlaudit.exhibits import Heatmap, Level, Lines
+from tlaudit.exhibits import Heatmap, Level, Lines, Scatter
 from tlaudit.results import CheckResult, Column, Table
 
 STAGES = tuple(f"features.{number}" for number in range(13))
@@ -39,6 +39,17 @@ MATRIX = Heatmap(
     value="cka",
     low=0,
     high=1,
+)
+
+PARETO = Scatter(
+    title="Networks",
+    reading="To the right and down is better.",
+    table="networks",
+    x="kept",
+    y="distraction",
+    name="name",
+    group="method",
+    shade="accuracy",
 )
 
 
@@ -83,8 +94,24 @@ def matrix_table(stages: tuple[str, ...] = STAGES) -> Table:
     return a_table(rows, cka="cka")
 
 
+def networks_table() -> Table:
+    """Five networks of three methods; the fourth has no accuracy, the fifth no distraction."""
+    rows = [
+        {"name": f"net {n}", "method": method, "kept": n / 5, "distraction": 0.5 - n / 20, "accuracy": 0.9 + n / 100}
+        for n, method in enumerate(("before", "plain", "sweep", "sweep", "sweep"))
+    ]
+    rows[3]["accuracy"] = rows[4]["distraction"] = None
+    return a_table(rows, kept="share", distraction="overlap", accuracy="share")
+
+
 def an_erosion(stages: tuple[str, ...] = STAGES) -> CheckResult:
     """Three charts over three tables."""
     tables = {"stages": stages_table(stages), "spectra": spectra_table(), "matrix": matrix_table(stages)}
     update = {"check": "erosion", "tables": tables, "charts": (CKA, MATRIX, SPECTRA)}
+    return CheckResult.model_validate_json(a_result().model_copy(update=update).to_json())
+
+
+def a_repair() -> CheckResult:
+    """One chart over one table, dots coloured by a number."""
+    update = {"check": "repair", "tables": {"networks": networks_table()}, "charts": (PARETO,)}
     return CheckResult.model_validate_json(a_result().model_copy(update=update).to_json())

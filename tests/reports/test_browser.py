@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from reports.drawn import STAGES, an_erosion
+from reports.drawn import STAGES, a_repair, an_erosion
 from samples import HOSTILE_NAMES, a_distraction
 from tlaudit.reports import as_html
 
@@ -48,6 +48,11 @@ def address(tmp_path_factory):
 @pytest.fixture(scope="module")
 def charts_address(tmp_path_factory):
     return written(tmp_path_factory.mktemp("charts"), an_erosion((*STAGES[:6], *HOSTILE_NAMES)))
+
+
+@pytest.fixture(scope="module")
+def shaded_address(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("shaded"), a_repair())
 
 
 @contextlib.contextmanager
@@ -320,6 +325,29 @@ def test_texts_of_charts_stand_out_from_their_ground(charts, scheme):
     ratios = charts.evaluate(CHART_CONTRASTS)
     assert len(ratios) > 60
     assert [entry for entry in ratios if entry[0] < 4.5] == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_shaded_dots_have_a_colour_bar_and_an_outline(browser, shaded_address, width, scheme):
+    with opened(browser, shaded_address, width) as page:
+        page.emulate_media(color_scheme=scheme)
+        dots = page.locator(".plot .scatterlayer .points path")
+        assert dots.count() == 4
+        assert page.locator(".plot .colorbar .cbfill").count() == 1
+        assert page.locator(".plot .legendtext").all_text_contents() == ["before", "plain", "sweep"]
+        fills = dots.evaluate_all("(dots) => dots.map((dot) => getComputedStyle(dot).fill)")
+        # The ends of the colour bar are the lowest and the highest number, unlifted in the dark.
+        assert (fills[0], fills[2]) == ("rgb(68, 1, 84)", "rgb(253, 231, 37)")
+        assert set(dots.evaluate_all("(dots) => dots.map((dot) => getComputedStyle(dot).filter)")) == {"none"}
+        ground = page.evaluate("getComputedStyle(document.querySelector('.chart')).backgroundColor")
+        assert ground not in dots.evaluate_all("(dots) => dots.map((dot) => getComputedStyle(dot).stroke)")
+        bar = page.locator(".plot .colorbar").bounding_box()
+        area = page.locator(".plot .nsewdrag").bounding_box()
+        legend = page.locator(".plot .legend").bounding_box()
+        assert bar["y"] + bar["height"] <= area["y"] + 1
+        assert legend["y"] >= area["y"] + area["height"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 CHART_CONTRASTS = """

@@ -5,12 +5,27 @@ import math
 
 import pytest
 
-from reports.drawn import CKA, MATRIX, SPECTRA, STAGES, a_table, an_erosion, matrix_table, spectra_table, stages_table
+from reports.drawn import (
+    CKA,
+    MATRIX,
+    PARETO,
+    SPECTRA,
+    STAGES,
+    a_repair,
+    a_table,
+    an_erosion,
+    matrix_table,
+    networks_table,
+    spectra_table,
+    stages_table,
+)
 from samples import HOSTILE_NAMES, a_distraction
+from tlaudit.documents import read_result
 from tlaudit.exhibits import Level
 from tlaudit.reports import FORMATS, as_html, drawing, figures
 from tlaudit.reports.figures_heatmap import MOST_PLACES
 from tlaudit.reports.figures_lines import MOST_LINES
+from tlaudit.results import CheckResult
 
 ROOM = 10_000_000
 NO_BOUND = "none"
@@ -217,6 +232,72 @@ def test_tables_without_rows_draw_nothing():
         result, figure = drawn(chart, table.model_copy(update={"rows": ()}))
         assert (result.shown, result.total) == (0, 0)
         assert not [trace for trace in figure["data"] if trace["type"] == "scatter"]
+
+
+def test_dots_take_the_colour_of_a_number_and_kinds_their_mark():
+    result, figure = drawn(PARETO, networks_table())
+    assert (result.shown, result.total) == (4, 4)
+    dots = [trace for trace in figure["data"] if trace["x"] != [None]]
+    legend = [trace for trace in figure["data"] if trace["x"] == [None]]
+    assert [trace["marker"]["color"] for trace in dots] == [[0.9], [0.91], [0.92], "#7F7F7F"]
+    assert [trace["marker"]["symbol"] for trace in dots] == ["circle", "diamond", "square", "square-open"]
+    assert [trace["text"] for trace in dots] == [["net 0"], ["net 1"], ["net 2"], ["net 3"]]
+    assert {trace["marker"].get("coloraxis") for trace in dots[:3]} == {"coloraxis"}
+    assert "accuracy (share): %{marker.color:.1%}" in dots[0]["hovertemplate"]
+    assert "accuracy" not in dots[3]["hovertemplate"]
+    # The legend tells marks apart and has no colour, as there is none that stands for a kind.
+    assert [(trace["name"], trace["marker"]["symbol"]) for trace in legend] == [
+        ("before", "circle"), ("plain", "diamond"), ("sweep", "square"),
+    ]  # fmt: skip
+    assert not any(trace["showlegend"] for trace in dots)
+    assert [trace["legendgroup"] for trace in dots] == ["before", "plain", "sweep", "sweep"]
+    axis = figure["layout"]["coloraxis"]
+    assert (axis["cmin"], axis["cmax"], axis["showscale"]) == (0.9, 0.92, True)
+    assert axis["colorbar"]["title"]["text"] == "accuracy (share)"
+    assert axis["colorbar"]["tickformat"] == ".1~%"
+    assert figure["layout"]["legend"]["y"] < 0 < axis["colorbar"]["y"]
+    assert result.words == "Scatter chart of 4 dots: distraction against kept, coloured by accuracy."
+    assert result.notes == ("1 of 4 dots are grey and open: their accuracy is not known.",)
+
+
+def test_without_a_shade_dots_are_as_they_were():
+    result, figure = drawn(changed(PARETO, shade=None), networks_table())
+    assert "coloraxis" not in figure["layout"]
+    assert [trace["marker"]["color"] for trace in figure["data"]] == [colour for colour, _ in drawing.KINDS[:3]]
+    assert all(trace["showlegend"] for trace in figure["data"])
+    assert (result.notes, result.words) == ((), "Scatter chart of 4 dots: distraction against kept.")
+
+
+def test_a_shade_that_nobody_has_leaves_no_colour_bar():
+    rows = tuple(row | {"accuracy": None} for row in networks_table().rows)
+    result, figure = drawn(PARETO, networks_table().model_copy(update={"rows": rows}))
+    assert not figure["layout"]["coloraxis"]["showscale"]
+    assert "4 of 4 dots are grey and open" in result.notes[0]
+
+
+def test_shaded_dots_keep_to_their_room():
+    rows = tuple(networks_table().rows[0] | {"kept": n / 9999, "accuracy": n / 7777} for n in range(3000))
+    result, figure = drawn(PARETO, networks_table().model_copy(update={"rows": rows}), 40_000)
+    assert 400 < result.shown < 800
+    assert len(result.figure) < 43_000
+    assert "dots are drawn" in result.notes[0]
+    assert len(figure["data"][0]["marker"]["color"]) == result.shown
+
+
+def test_a_shade_holds_numbers_and_nothing_else():
+    document = a_repair().model_dump()
+    for shade, message in (("name", "'name' holds more than numbers"), ("hue", r"lacks \['hue'\]")):
+        with pytest.raises(ValueError, match=message):
+            CheckResult.model_validate(document | {"charts": [changed(PARETO, shade=shade).model_dump()]})
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_charts_of_earlier_schemas_are_read(tmp_path, version):
+    document = json.loads(a_distraction().to_json()) | {"schema_version": version}
+    for chart in document["charts"]:
+        del chart["shade"]
+    (tmp_path / "old.json").write_text(json.dumps(document))
+    assert read_result(tmp_path / "old.json").charts == a_distraction().charts
 
 
 def test_hostile_names_are_text_to_plotly():

@@ -20,7 +20,9 @@ def moved(model, network):
     return {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "vit_b_32"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", pytest.param("vit_b_32", marks=pytest.mark.slow)]
+)
 def test_torchvision_networks_begin_as_their_authors_have_it(tmp_path, name):
     model = load_model(tiny.saved(tmp_path / "net.pth", tiny.network(name, 5)))
     before, generator = {k: v.clone() for k, v in model.module.state_dict().items()}, torch.get_rng_state()
@@ -48,14 +50,19 @@ def test_networks_of_ones_own_begin_layer_by_layer(tmp_path):
     assert not network.training
 
 
-def test_timms_networks_begin_as_their_authors_have_it(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "head", "weights"),
+    [
+        ("resnet10t", "fc", {"conv1.0.weight", "fc.weight"}),
+        ("vit_tiny_patch16_224", "head", {"patch_embed.proj.weight", "blocks.11.attn.qkv.weight"}),
+    ],
+)
+def test_timms_networks_begin_as_their_authors_have_it(tmp_path, name, head, weights):
     timm = pytest.importorskip("timm")
-    model = load_model(
-        tiny.saved(tmp_path / "t.pth", timm.create_model("resnet10t", num_classes=4)), arch="timm:resnet10t"
-    )
+    model = load_model(tiny.saved(tmp_path / "t.pth", timm.create_model(name, num_classes=4)), arch=f"timm:{name}")
     network = fresh(model, seed=0)
-    assert {"conv1.0.weight", "fc.weight"} <= moved(model, network)
-    assert network.fc.weight.std() < 0.1
+    assert weights <= moved(model, network)
+    assert network.get_submodule(head).weight.std() < 0.1
 
 
 def test_a_head_that_grew_keeps_its_layers(tmp_path):

@@ -11,62 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from tlaudit.data.images import ImageSet
-from tlaudit.data.training import TrainingImages
-from tlaudit.errors import DataError, UsageError
+from small_training import CPU, EXECUTION, SMALL, Net, net, options, same, state
+from tlaudit.data.augmentation import Augmentation
+from tlaudit.errors import DataError, DivergedError, UsageError
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.models.runtime import Execution
-from tlaudit.options import TrainingOptions
-from tlaudit.results import Preprocessing
 from tlaudit.training.loop import Training, train
 from tlaudit.training.objective import CrossEntropy, Objective, logits_of
 from tlaudit.training.schedule import learning_rate
-
-CPU = torch.device("cpu")
-SMALL = Preprocessing(resize=8, crop=8, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3, origin="test")
-EXECUTION = Execution(CPU, "fp32", 8, 0)
-
-
-class Net(nn.Module):
-    def __init__(self, classes: int = 2, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(dropout))
-        self.fc = nn.Linear(6, classes)
-
-    def forward(self, x):
-        return self.fc(self.features(x).mean(dim=(2, 3)))
-
-
-def net(classes=2, dropout=0.0, seed=0):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Net(classes, dropout).eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """22 noisy pictures, one class reddish and one bluish."""
-    from PIL import Image
-
-    root, rng = tmp_path_factory.mktemp("colours"), np.random.default_rng(0)
-    for number in range(22):
-        values = rng.integers(0, 180, (8, 8, 3), dtype=np.uint8)
-        values[..., 2 * (number % 2)] += 60
-        place = root / ("red", "blue")[number % 2]
-        place.mkdir(exist_ok=True)
-        Image.fromarray(values).save(place / f"{number:02d}.png")
-    return root
-
-
-@pytest.fixture(scope="module")
-def data(folder):
-    images = ImageSet.scan(folder, labelled=True)
-    labels = torch.tensor([("red", "blue").index(item.folder) for item in images.items])
-    return TrainingImages(images, labels, SMALL, workers=0)
-
-
-def options(**given):
-    return TrainingOptions(**{"epochs": 2, "batch_size": 8, "learning_rate": 0.01, **given})
 
 
 def run(network, data, given, *, seed=0, execution=EXECUTION, **more):
@@ -74,27 +26,22 @@ def run(network, data, given, *, seed=0, execution=EXECUTION, **more):
     return train(network, data, given, execution=execution, normalizer=normalizer, seed=seed, **more)
 
 
-def state(module):
-    return {key: value.clone() for key, value in module.state_dict().items()}
-
-
-def same(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    return all(torch.equal(ours[key], theirs[key]) for key in ours)
-
-
 def reference(network, data, given, seed=0):
     """The same training, written down plainly."""
     model, normalize, step = copy.deepcopy(network), Normalizer(SMALL, CPU), 0
     model.to(memory_format=torch.channels_last).requires_grad_(True)
+    decay = {"lr": 1, "weight_decay": given.weight_decay}
     if given.optimizer == "sgd":
-        optimizer = torch.optim.SGD(model.parameters(), lr=1, momentum=given.momentum, weight_decay=given.weight_decay)
+        settings = {"momentum": given.momentum, "dampening": given.dampening, "nesterov": given.nesterov}
+        optimizer = torch.optim.SGD(model.parameters(), **decay, **settings)
     else:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1, weight_decay=given.weight_decay)
+        settings = {"betas": (given.beta1, given.beta2), "eps": given.eps, "amsgrad": given.amsgrad}
+        optimizer = torch.optim.AdamW(model.parameters(), **decay, **settings)
     steps = given.epochs * len(data.sizes(given.batch_size))
     rising = int(given.warmup * steps)
     for epoch in range(given.epochs):
-        for batch in data.epoch(epoch, seed=seed, batch_size=given.batch_size, flip=given.flip):
+        changes = Augmentation(given.crop_scale, given.jitter)
+        for batch in data.epoch(epoch, seed=seed, batch_size=given.batch_size, flip=given.flip, augmentation=changes):
             model.train()
             fall = 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
             rate = given.learning_rate * ((step + 1) / (rising + 1) if step < rising else fall)
@@ -116,11 +63,23 @@ def reference(network, data, given, seed=0):
         {"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.1},
         {"optimizer": "sgd", "momentum": 0.0, "clip": 0.0, "warmup": 0.0, "flip": False},
         {"clip": 1e-3, "warmup": 0.5, "epochs": 3},
+        {"beta1": 0.5},
+        {"beta2": 0.9},
+        {"eps": 0.1},
+        {"beta2": 0.5, "amsgrad": True},
+        {"optimizer": "sgd", "dampening": 0.5},
+        {"optimizer": "sgd", "nesterov": True},
+        {"crop_scale": 0.5},
+        {"jitter": 0.5},
     ],
+    ids=lambda given: ",".join(given),
 )
 def test_agrees_with_torch_by_hand(data, given):
-    given = options(**given)
-    assert same(state(run(net(), data, given).network), state(reference(net(), data, given)))
+    """And each setting changes something."""
+    chosen = {"optimizer": given["optimizer"]} if "optimizer" in given else {}
+    trained = state(run(net(), data, options(**given)).network)
+    assert same(trained, state(reference(net(), data, options(**given))))
+    assert not given or not same(trained, state(run(net(), data, options(**chosen)).network))
 
 
 def test_the_given_network_and_the_random_numbers_stay(data):
@@ -202,33 +161,64 @@ def test_on_epoch_sees_the_network_as_it_is_then(data):
     assert not same(seen[0][1], seen[1][1])
 
 
-def test_progress_counts_images(data):
+def test_progress_counts_images_and_tells_losses(data):
     told = []
 
-    def progress(items, *, total, label, size):
+    def progress(items, *, total, label, size, note):
         for item in items:
             told.append((total, label, size(item)))
+            losses.append((note(item), item.losses["cross_entropy"]))
             yield item
 
-    run(net(), data, options(), progress=progress)
+    losses = []
+    run(net(), data, options(), progress=progress, label="ldifs")
     assert [size for _, _, size in told] == [8, 8, 6, 8, 8, 6]
-    assert {(total, label) for total, label, _ in told} == {(44, "training")}
+    assert {(total, label) for total, label, _ in told} == {(44, "ldifs")}
+    assert [text for text, _ in losses] == [
+        f"epoch {1 + number // 3}/2  cross_entropy {loss:.3g}" for number, (_, loss) in enumerate(losses)
+    ]
 
 
 def test_diverging_ends_it(data):
-    with pytest.raises(DataError, match=r"diverged: the loss .* epoch 1, step \d, at learning rate .* --learning-rate"):
-        run(net(), data, options(), objective=Exploding())
+    message = r"diverged: the loss .* epoch 1, step 2, at learning rate .* --learning-rate$"
+    with pytest.raises(DivergedError, match=message) as error:
+        run(net(), data, options(), objective=Exploding(1))
+    assert error.value.trained is None
+    assert isinstance(error.value, DataError)
 
 
-class Exploding(Objective):
-    """Infinite from the second step on."""
+class Exploding(CrossEntropy):
+    """Infinite from a step on."""
 
-    def __init__(self):
-        self.calls = 0
+    def __init__(self, step):
+        self.step = step
 
     def __call__(self, network, inputs):
-        self.calls += 1
-        return {"loss": logits_of(network, inputs.images).sum() * (1.0 if self.calls < 2 else float("inf"))}
+        (loss,) = super().__call__(network, inputs).values()
+        return {"loss": loss * (1.0 if inputs.step < self.step else float("inf"))}
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "keep", "kept"), [(None, "best", 1), ((0.9, 0.5), "best", 0), ((0.9, 0.5), "last", 1)]
+)
+def test_the_last_good_network_is_kept_where_it_diverges(data, accuracies, keep, kept):
+    seen = []
+    validate = (lambda network: accuracies[len(seen)]) if accuracies else None
+    with pytest.raises(DivergedError, match=rf"epoch 3, step 8, .*; the network of epoch {kept + 1} is kept$") as error:
+        run(
+            net(),
+            data,
+            options(epochs=4),
+            objective=Exploding(7),
+            validate=validate,
+            keep=keep,
+            on_epoch=lambda _, network: seen.append(state(network)),
+        )
+    trained = error.value.trained
+    assert (len(trained.history), trained.kept, trained.stopped) == (2, kept, False)
+    assert same(state(trained.network), seen[kept])
+    assert not trained.network.training
+    assert not any(p.requires_grad or p.grad is not None for p in trained.network.parameters())
 
 
 def test_weights_that_are_no_numbers_end_it(data):
@@ -238,8 +228,136 @@ def test_weights_that_are_no_numbers_end_it(data):
         def __call__(self, network, inputs):
             return {"loss": (logits_of(network, inputs.images).sum() * 0).sqrt()}
 
-    with pytest.raises(DataError, match=r"diverged: a weight is no finite number in epoch 1, step 1"):
+    with pytest.raises(DivergedError, match=r"diverged: a weight is no finite number in epoch 1, step 1"):
         run(net(), data, options(clip=0.0, batch_size=22), objective=BrokenGradient())
+
+
+def test_statistics_that_are_no_numbers_end_it(data):
+    class Overflowing(CrossEntropy):
+        """What batch norms learn from other images beside those of the step."""
+
+        def __call__(self, network, inputs):
+            with torch.no_grad():
+                network(inputs.images * 1e25)
+            return super().__call__(network, inputs)
+
+    with pytest.raises(DivergedError, match=r"diverged: a weight is no finite number in epoch 1, step 1"):
+        run(net(), data, options(batch_size=22), objective=Overflowing())
+
+
+# Validation
+
+
+def judged(data, accuracies, **ways):
+    """A training whose networks get these accuracies, and the networks after each epoch."""
+    seen = []
+
+    def validate(network):
+        assert not network.training
+        assert not torch.is_grad_enabled()
+        seen.append(state(network))
+        return accuracies[len(seen) - 1]
+
+    return run(net(), data, options(epochs=len(accuracies)), validate=validate, **ways), seen
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "ways", "kept", "epochs", "stopped"),
+    [
+        ((0.5, 0.8, 0.7, 0.8), {}, 1, 4, False),
+        ((0.5, 0.8, 0.7, 0.9), {"keep": "best"}, 3, 4, False),
+        ((0.5, 0.8, 0.7, 0.8), {"keep": "last"}, 3, 4, False),
+        ((0.5, 0.8, 0.7, 0.8), {"patience": 3}, 1, 4, False),
+        ((0.5, 0.8, 0.7, 0.8, 0.9), {"patience": 2}, 1, 4, True),
+        ((0.5, 0.8, 0.8, 0.9, 0.1), {"patience": 1}, 1, 3, True),
+        ((0.5, 0.4, 0.6), {"patience": 1, "keep": "last"}, 1, 2, True),
+        ((0.0, 0.0, 0.0), {}, 0, 3, False),
+    ],
+)
+def test_the_best_epoch_is_kept(data, accuracies, ways, kept, epochs, stopped):
+    trained, seen = judged(data, accuracies, **ways)
+    assert [epoch.accuracy for epoch in trained.history] == list(accuracies[:epochs])
+    assert (len(seen), trained.kept, trained.stopped) == (epochs, kept, stopped)
+    assert same(state(trained.network), seen[kept])
+
+
+def test_asking_changes_nothing_of_what_is_learnt(data):
+    trained, _ = judged(data, (0.1, 0.2))
+    plain = run(net(), data, options())
+    assert same(state(trained.network), state(plain.network))
+    assert [epoch.losses for epoch in trained.history] == [epoch.losses for epoch in plain.history]
+    assert (plain.kept, plain.stopped, plain.history[0].accuracy) == (1, False, None)
+
+
+# Several processes
+
+
+class Pretended:
+    """A group of whose processes only one is there: what the others would give is the same as what it gives."""
+
+    def __init__(self, size):
+        self.rank, self.size, self.sums = 0, size, 0
+
+    @property
+    def leads(self):
+        return True
+
+    def part(self, total):
+        return slice(0, total // self.size) if total >= self.size else slice(0, total)
+
+    def spread_(self, tensors):
+        pass
+
+    def sum_(self, tensors):
+        self.sums += 1
+        for tensor in tensors:
+            tensor.mul_(self.size)
+
+
+def test_each_process_learns_from_its_part(data):
+    """With batch norms frozen, two equal processes on the first halves are one on these halves, each image twice."""
+    seen = []
+
+    class Noting(CrossEntropy):
+        def __call__(self, network, inputs):
+            seen.append((inputs.part.start, inputs.part.stop, inputs.part.total, len(inputs.images), inputs.index))
+            return super().__call__(network, inputs)
+
+    given = options(epochs=1, batch_norm="frozen")
+    group = Pretended(2)
+    normalizer = Normalizer(SMALL, CPU)
+    arguments = {"execution": EXECUTION, "normalizer": normalizer, "seed": 0}
+    made = Training(net(), data, given, objective=Noting(), group=group, **arguments)
+    steps = list(made.run())
+    assert group.sums > 0
+    assert [entry[:4] for entry in seen] == [(0, 4, 8, 4), (0, 4, 8, 4), (0, 3, 6, 3)]
+    whole = [batch.index for batch in data.epoch(0, seed=0, batch_size=8, flip=True)]
+    assert all(torch.equal(part[-1], index[: part[1]]) for part, index in zip(seen, whole, strict=True))
+    assert [step.images for step in steps] == [8, 8, 6]
+
+    class Halves(CrossEntropy):
+        def __call__(self, network, inputs):
+            half = len(inputs.images) // 2
+            return {"cross_entropy": nn.functional.cross_entropy(network(inputs.images[:half]), inputs.labels[:half])}
+
+    alone = Training(net(), data, given, objective=Halves(), **arguments)
+    for ours, theirs in zip(steps, alone.run(), strict=True):
+        assert ours.losses == pytest.approx(theirs.losses, rel=1e-5)
+        assert ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-5)
+    for key, value in alone.finish().network.state_dict().items():
+        torch.testing.assert_close(made.finish().network.state_dict()[key], value, rtol=1e-4, atol=1e-6)
+    assert {type(module) for module in made.finish().network.modules()} == {type(module) for module in net().modules()}
+
+
+def test_batches_smaller_than_the_group_are_learnt_whole(data):
+    """Each of 30 processes has every image, batch norms alone, and a thirtieth of the loss."""
+    given = options(epochs=2)
+    made = Training(
+        net(), data, given, execution=EXECUTION, normalizer=Normalizer(SMALL, CPU), seed=0, group=Pretended(30)
+    )
+    losses = [step.losses["cross_entropy"] for step in made.run()]
+    alone = list(Training(net(), data, given, execution=EXECUTION, normalizer=Normalizer(SMALL, CPU), seed=0).run())
+    assert losses == pytest.approx([step.losses["cross_entropy"] for step in alone], rel=1e-4)
 
 
 class Auxiliary(Net):

@@ -17,7 +17,7 @@ from tlaudit.checks.base import asked, refuse_nan
 from tlaudit.data.composites import background, overlay_preprocessing
 from tlaudit.errors import DataError, UsageError
 from tlaudit.measure.overlap import TopPixels, overlap, random_top_pixels, top_pixels
-from tlaudit.models.attribution import Attributor, attribution_layer, upsampled
+from tlaudit.models.attribution import Attributor, Explanation, attribution_layer, upsampled
 from tlaudit.models.folding import folded
 from tlaudit.models.preprocess import Normalizer
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from tlaudit.checks.base import Subject
     from tlaudit.data.composites import Composite, CompositeBatch
-    from tlaudit.models.attribution import Explanation
     from tlaudit.models.sources import Model
     from tlaudit.options import DistractionOptions
     from tlaudit.results import Preprocessing
@@ -113,8 +112,22 @@ class Explainer:
     another input size gets them resized.
     """
 
-    def __init__(self, subject: Subject, options: DistractionOptions) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        options: DistractionOptions,
+        *,
+        occlude: bool = True,
+        remembered: dict[str, Explanation] | None = None,
+    ) -> None:
         """Place the networks and find the layer that is explained.
+
+        Args:
+            subject: The networks.
+            options: How composites are made and maps compared.
+            occlude: Whether composites that are got wrong are asked about again with pixels filled.
+            remembered: What the source network gave for composites, by their ids; it is not asked about them again, and
+                what it gives for others is added.
 
         Raises:
             UsageError: If layer or method do not exist, or the layer has no spatial extent.
@@ -122,6 +135,7 @@ class Explainer:
         pair = subject.pair
         models = {"source": pair.source, "finetuned": pair.finetuned, "baseline": pair.baseline}
         self._execution, self._options, self._seed = subject.execution, options, subject.seed
+        self._occlude, self._remembered = occlude, remembered
         self.side = subject.preprocessing["finetuned"].crop
         _refuse_no_background(subject.preprocessing["finetuned"], options)
         self._networks = {r: subject.network(m.module, r) for r, m in models.items() if m is not None}
@@ -159,7 +173,10 @@ class Explainer:
         """
         region = background(batch.composites, self.side, self._options.margin)
         classes = torch.tensor([composite.class_index for composite in batch.composites])
-        explanations = {role: self._explain(role, batch.pixels, classes) for role in self._networks}
+        explanations = {
+            role: self._source(batch, classes) if role == "source" else self._explain(role, batch.pixels, classes)
+            for role in self._networks
+        }
         tops = {role: self._top(e.maps, e.dead, region) for role, e in explanations.items()}
         top = tops["source"].mask.cpu()
         target = [role for role in TARGET_ROLES if role in explanations]
@@ -257,6 +274,21 @@ class Explainer:
         inputs: Tensor = self._normalizers[role](pixels)
         return inputs
 
+    def _source(self, batch: CompositeBatch, classes: Tensor) -> Explanation:
+        """Explain the source network, or remember how it was explained."""
+        known = self._remembered
+        if known is None:
+            return self._explain("source", batch.pixels, classes)
+        ids = [composite.id for composite in batch.composites]
+        if not known.keys() >= set(ids):
+            found = self._explain("source", batch.pixels, classes)
+            parts = zip(*(torch.split(field.cpu(), 1) for field in found), strict=True)
+            known.update((name, Explanation(*part)) for name, part in zip(ids, parts, strict=True))
+            return found
+        device = self._execution.device
+        kept = zip(*(known[name] for name in ids), strict=True)
+        return Explanation(*(torch.cat(part).to(device) for part in kept))
+
     def _explain(self, role: str, pixels: Tensor, classes: Tensor) -> Explanation:
         wanted = classes.to(self._execution.device) if role == "source" else None
         with self._execution.attribution(), asked(role, self._networks[role], LABEL):
@@ -283,7 +315,7 @@ class Explainer:
         best = logits.softmax(dim=1).max(dim=1)
         predicted, probabilities = best.indices.cpu(), best.values.tolist()
         on_grey = self.predict(role, batch.on_grey)[0].tolist()
-        wrong = (labels >= 0) & (predicted != labels) & top.flatten(1).any(dim=1)
+        wrong = (labels >= 0) & (predicted != labels) & top.flatten(1).any(dim=1) & self._occlude
         again = wrong.nonzero()[:, 0].tolist()
         occluded: dict[int, int] = {}
         random: dict[int, int] = {}

@@ -18,6 +18,7 @@ from tlaudit.cli.distraction import distraction
 from tlaudit.cli.erosion import erosion
 from tlaudit.cli.inspect import inspect
 from tlaudit.cli.lingering import lingering
+from tlaudit.cli.repair import repair
 from tlaudit.cli.schema import schema
 from tlaudit.cli.screen import screen
 from tlaudit.cli.stress import stress
@@ -110,6 +111,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "erosion": erosion,
     "stress": stress,
     "screen": screen,
+    "repair": repair,
     "demo": demo,
     "schema": schema,
 }

@@ -11,6 +11,10 @@ import typer
 MODELS, DATA, PREPROCESS, EXECUTION = "models", "data", "preprocess", "execution"
 LINGERING, DISTRACTION, SCREEN = "lingering", "distraction", "screen"
 EROSION, STRESS, STRESS_TRAINING = "erosion", "stress", "stress.training"
+REPAIR, REPAIR_TRAINING, REPAIR_JUDGE = "repair", "repair.training", "repair.judge"
+REPAIR_METHODS = tuple(
+    f"repair.{method}" for method in ("ldifs", "l2sp", "lwf", "wise_ft", "composites", "unlearn", "l1", "prune")
+)
 
 
 class Flag(NamedTuple):
@@ -48,6 +52,10 @@ _PANELS = {
     EROSION: "Which features are compared (docs/methods.md)",
     STRESS: "Which squares are planted, and what is measured (docs/methods.md)",
     STRESS_TRAINING: "How the network is trained",
+    REPAIR: "What is repaired, and how (docs/methods.md)",
+    REPAIR_TRAINING: "How the network is trained",
+    REPAIR_JUDGE: "How networks are judged before and after",
+    **dict.fromkeys(REPAIR_METHODS, "Options of the methods (docs/methods.md)"),
 }
 
 _TRIPLE = tuple[float, float, float]
@@ -69,13 +77,23 @@ _TRAINING = (
     Flag("--optimizer", "optimizer", str, "adamw or sgd; default adamw."),
     Flag("--learning-rate", "learning_rate", float, "Highest learning rate; default 0.0003."),
     Flag("--weight-decay", "weight_decay", float, "Decay of the weights; default 0.01."),
+    Flag("--beta1", "beta1", float, "Decay of the mean of the gradient, with adamw only; default 0.9."),
+    Flag("--beta2", "beta2", float, "Decay of the mean of its square, with adamw only; default 0.999."),
+    Flag("--eps", "eps", float, "Added to the root of that square, with adamw only; default 1e-08."),
+    Flag("--amsgrad/--no-amsgrad", "amsgrad", bool, "Divide by the largest such root so far, adamw; off by default."),
     Flag("--momentum", "momentum", float, "Momentum, with sgd only; default 0.9."),
+    Flag("--dampening", "dampening", float, "Share of the gradient kept out of it, with sgd only; default 0."),
+    Flag("--nesterov/--no-nesterov", "nesterov", bool, "Nesterov's momentum, with sgd only; off by default."),
     Flag(
         "--warmup", "warmup", float, "Share of the steps in which the learning rate rises; then it falls; default 0.1."
     ),
     Flag("--clip", "clip", float, "Largest norm of the gradient, 0 for any; default 1."),
     Flag("--batch-norm", "batch_norm", str, "train, or frozen: batch norms stay as they are; default train."),
     Flag("--flip/--no-flip", "flip", bool, "Mirror half of the training images, the default."),
+    Flag(
+        "--crop-scale", "crop_scale", float, "Cut out a random window of at least this share of the image; default 1."
+    ),
+    Flag("--jitter", "jitter", float, "Change brightness, contrast and saturation by up to this share; default 0."),
     Flag("--train-batch-size", "batch_size", int, "Training images in a step; default 32."),
 )
 
@@ -166,4 +184,48 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         *_INTERVALS,
     ),
     STRESS_TRAINING: _TRAINING,
+    REPAIR: (
+        Flag("--method", "methods", str, "Method, or several separated by commas; default ldifs."),
+        Flag("--init", "init", str, "Network to begin with: source-lp, source or finetuned; default by method."),
+        Flag("--train-data", "train", Path, "Class folders of training images."),
+        Flag("--keep", "keep", str, "Epoch that is kept: best on the validation images, the default, or last."),
+        Flag("--patience", "patience", int, "Stop after so many epochs without a better one; 0, the default: never."),
+        Flag("--save-every", "save_every", int, "Steps between two saved states; default 50; 0: once an epoch."),
+    ),
+    REPAIR_TRAINING: _TRAINING,
+    REPAIR_JUDGE: (
+        Flag("--judge-classes", "classes", int, "At most so many classes that linger before; default 100."),
+        Flag("--per-class", "per_class", int, "Composites of each; default 5."),
+        Flag("--probe-data", "probe", Path, "Class folders for linear probes; default the source images."),
+        *_INTERVALS,
+    ),
+    "repair.ldifs": (
+        Flag("--ldifs-weight", "weight", float, "Weight of the distance of features; default 10."),
+        Flag("--ldifs-reduction", "reduction", str, "channel, official or sum; default channel."),
+        Flag("--ldifs-stages", "stages", str, "Module paths, separated by commas; default all of the family's."),
+    ),
+    "repair.l2sp": (
+        Flag("--l2sp-alpha", "alpha", float, "Weight of the distance of the backbone's weights; default 0.1."),
+        Flag("--l2sp-beta", "beta", float, "Weight of the head's weights; default 0.01."),
+    ),
+    "repair.lwf": (
+        Flag("--lwf-weight", "weight", float, "Weight of the divergence of answers; default 1."),
+        Flag("--lwf-temperature", "temperature", float, "Temperature of the answers; default 2."),
+    ),
+    "repair.wise_ft": (
+        Flag("--wise-ft-alpha", "alpha", float, "Share of the finetuned weights; default 0.5."),
+        Flag("--wise-ft-sweep", "sweep", str, "Shares tried beside it, separated by commas; default 0 to 1 by 0.1."),
+    ),
+    "repair.composites": (
+        Flag("--composite-share", "share", float, "Share of each batch that is shown as composites; default 0.5."),
+        Flag("--composite-scale", "overlay_scale", float, "Side of the overlay, share of the picture's; default 0.4."),
+    ),
+    "repair.unlearn": (
+        Flag("--unlearn-weight", "weight", float, "Weight of the divergence from uniform answers; default 1."),
+    ),
+    "repair.l1": (Flag("--l1-weight", "weight", float, "Weight of the mean activation; default 0.0001."),),
+    "repair.prune": (
+        Flag("--prune-percentile", "percentile", float, "Channels above it are active; default 90."),
+        Flag("--prune-stages", "stages", str, "Module paths, separated by commas; default the last stage."),
+    ),
 }

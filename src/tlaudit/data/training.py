@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
+from tlaudit.data.augmentation import Augmentation
 from tlaudit.data.folders import printable
 from tlaudit.data.images import Batch, ImageSet, ImageStream
 from tlaudit.errors import DataError, ShapeError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 BUDGET = 2 << 30
 """Bytes of pixels that are kept in memory; of a larger set the files are decoded anew in each epoch."""
 
+PLAIN = Augmentation()
+
 _READ_AT_ONCE = 64
 
 
@@ -32,7 +35,7 @@ class TrainingBatch:
 
     Attributes:
         index: Which items of the set these are, ``(N,)`` int64.
-        pixels: ``(N, 3, crop, crop)`` uint8, mirrored and changed.
+        pixels: ``(N, 3, crop, crop)`` uint8, augmented and changed.
         labels: Class of each, ``(N,)`` int64.
         epoch: Number of the epoch, counted from 0.
         places: Of the images in the step's whole batch, ``(N,)`` int64 from 0 on.
@@ -46,7 +49,7 @@ class TrainingBatch:
 
 
 Change = Callable[[TrainingBatch], Tensor]
-"""Gives other pixels for a batch's, ``(N, 3, crop, crop)`` uint8, after they were mirrored."""
+"""Gives other pixels for a batch's, ``(N, 3, crop, crop)`` uint8, after they were augmented."""
 
 
 class TrainingImages:
@@ -115,7 +118,7 @@ class TrainingImages:
         """Give the same images with other pixels; what was read is shared, not read again.
 
         Args:
-            change: Called with every batch, after mirroring; it replaces any earlier change.
+            change: Called with every batch, after augmentation; it replaces any earlier change.
         """
         other = copy.copy(self)
         other.change = change
@@ -125,14 +128,27 @@ class TrainingImages:
         """How many images each batch of an epoch has: as `batch_sizes` says."""
         return batch_sizes(len(self), batch_size)
 
-    def epoch(self, number: int, *, seed: int, batch_size: int, flip: bool) -> Iterator[TrainingBatch]:
+    def epoch(
+        self,
+        number: int,
+        *,
+        seed: int,
+        batch_size: int,
+        flip: bool,
+        augmentation: Augmentation = PLAIN,
+        skip: int = 0,
+        part: Callable[[int], slice] | None = None,
+    ) -> Iterator[TrainingBatch]:
         """Go through all images once, in an order that depends on seed and number alone.
 
         Args:
             number: Of the epoch, counted from 0.
-            seed: Of order and mirroring.
+            seed: Of order, mirroring and augmentation.
             batch_size: Images in a batch, at least 1; see `sizes`.
             flip: Whether each image is mirrored with probability 1/2, drawn anew for every epoch.
+            augmentation: What else is done to them.
+            skip: So many batches at the beginning are neither read nor given.
+            part: Says which rows of a batch of so many images are wanted; only these are read. All where left out.
 
         Yields:
             The batches.
@@ -143,10 +159,14 @@ class TrainingImages:
         generator = torch.Generator().manual_seed(_mixed(seed, number))
         order = torch.randperm(len(self._usable), generator=generator)
         mirrored = torch.rand(len(self._usable), generator=generator) < (0.5 if flip else 0)
-        batches = torch.split(order[self._usable[order]], self.sizes(batch_size))
-        for index, pixels in zip(batches, self._read(batches), strict=True):
-            turned = torch.where(mirrored[index][:, None, None, None], pixels.flip(3), pixels) if flip else pixels
-            batch = TrainingBatch(index, turned, self._labels[index], number, torch.arange(len(index)))
+        whole = torch.split(order[self._usable[order]], self.sizes(batch_size))[skip:]
+        rows = [part(len(index)) if part else slice(0, len(index)) for index in whole]
+        batches = tuple(index[own] for index, own in zip(whole, rows, strict=True))
+        for index, own, pixels in zip(batches, rows, self._read(batches), strict=True):
+            seen = augmentation.cropped(pixels, index, seed=seed, epoch=number)
+            seen = torch.where(mirrored[index][:, None, None, None], seen.flip(3), seen) if flip else seen
+            seen = augmentation.jittered(seen, index, seed=seed, epoch=number)
+            batch = TrainingBatch(index, seen, self._labels[index], number, torch.arange(own.start, own.stop))
             yield dataclasses.replace(batch, pixels=self.change(batch)) if self.change else batch
 
     def _read(self, batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
@@ -154,6 +174,8 @@ class TrainingImages:
         if self._pixels is not None:
             for index in batches:
                 yield self._pixels[index].permute(0, 3, 1, 2)
+            return
+        if not batches:
             return
         size = max(len(index) for index in batches)
         items = tuple(self._images.items[number] for number in torch.cat(batches).tolist())

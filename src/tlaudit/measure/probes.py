@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
     from torch import Tensor
 
     Rows = NDArray[np.float64]
@@ -52,6 +54,31 @@ class Probe:
     def accuracy(self) -> float:
         """Share of the test images classified rightly, in [0, 1]; higher = more of the classes can be read linearly."""
         return float(self.right.double().mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A linear classifier on frozen features as they are: what standardised them is part of its weights.
+
+    Attributes:
+        classes: Label that each row stands for, ``(K,)`` int64, rising.
+        weight: ``(K, D)`` float64.
+        bias: ``(K,)`` float64.
+        strength: Inverse strength of its penalty, one of `STRENGTHS`, or `STRENGTH_UNTRIED`.
+        folds: Parts of the cross-validation that picked it; 0 if none could be had.
+        converged: The optimiser came to rest.
+    """
+
+    classes: Tensor
+    weight: Tensor
+    bias: Tensor
+    strength: float
+    folds: int
+    converged: bool
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits ``(M, K)`` float64, on the CPU, of features ``(M, D)``; their softmax is the classifier's answer."""
+        return features.cpu().double() @ self.weight.T + self.bias
 
 
 def split(labels: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
@@ -136,13 +163,48 @@ def linear_probe(features: Tensor, labels: Tensor, test_features: Tensor, test_l
     unknown = sorted(set(test_wanted.tolist()) - set(classes.tolist()))
     if unknown:
         raise MeasureError(f"images of classes {unknown} are to be tested, and none of them to be fitted to")
-    folds = min(MOST_FOLDS, int(counts.min()))
-    if folds < 2:
-        folds, strength = 0, STRENGTH_UNTRIED
-    else:
-        strength = _picked(rows, wanted, folds, seed)
-    found, converged = next(_predictions(rows, wanted, test_rows, (strength,)))
+    strength, folds = _picked(rows, wanted, int(counts.min()), seed)
+    scaler, classifier, converged = next(_fits(rows, wanted, (strength,)))
+    found = classifier.predict(scaler.transform(test_rows))
     return Probe(torch.from_numpy(found == test_wanted), strength, folds, converged)
+
+
+def fit_linear(features: Tensor, labels: Tensor, seed: int) -> Linear:
+    """Give the weights of the classifier that `linear_probe` tests, in terms of the features as they are.
+
+    With mean μ and spread σ of the images fitted to, ``w (x - μ)/σ + b`` is ``(w/σ) x + (b - (w/σ) μ)``. Of two classes
+    logistic regression fits one difference z; their logits are then -z/2 and z/2.
+
+    Args:
+        features: To fit to, ``(N, D)`` of any floating type, on any device; row i belongs to image i.
+        labels: Class of each, ``(N,)`` integers, at least two classes.
+        seed: Of the parts that the cross-validation draws.
+
+    Returns:
+        The classifier. A column that is constant in `features` has weight 0.
+
+    Raises:
+        ShapeError: If a tensor is not as documented.
+        DegenerateError: If there are fewer than two classes, or features that are not finite.
+
+    Example:
+        >>> features = torch.tensor([[0.0, 1.0], [1.0, 5.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> found = fit_linear(features, torch.tensor([0, 1, 0, 1]), seed=0)
+        >>> found.weight.shape, found(torch.tensor([[1.2, 3.0], [-0.1, 3.0]])).argmax(1).tolist()
+        (torch.Size([2, 2]), [1, 0])
+    """
+    rows, wanted = _checked(features, labels, "fit to")
+    classes, counts = np.unique(wanted, return_counts=True)
+    _check_classes(len(classes))
+    strength, folds = _picked(rows, wanted, int(counts.min()), seed)
+    scaler, classifier, converged = next(_fits(rows, wanted, (strength,)))
+    # Rounding of their mean leaves constant columns a weight that is all but zero.
+    weight = np.where(np.ptp(rows, axis=0) == 0, 0.0, classifier.coef_ / scaler.scale_)
+    bias = classifier.intercept_ - weight @ scaler.mean_
+    if len(classes) == 2:
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    known = torch.from_numpy(classes)
+    return Linear(known, torch.from_numpy(weight), torch.from_numpy(bias), strength, folds, converged)
 
 
 def paired_change(after: Probe, before: Probe) -> Tensor:
@@ -172,35 +234,42 @@ def paired_change(after: Probe, before: Probe) -> Tensor:
     return after.right.double() - before.right.double()
 
 
-def _picked(rows: Rows, wanted: Labels, folds: int, seed: int) -> float:
-    """The strength under which most held-out images are classified rightly."""
+def _picked(rows: Rows, wanted: Labels, smallest: int, seed: int) -> tuple[float, int]:
+    """The strength under which most held-out images are classified rightly, and in how many parts that was tried."""
     from sklearn.model_selection import StratifiedKFold
 
+    folds = min(MOST_FOLDS, smallest)
+    if folds < 2:
+        return STRENGTH_UNTRIED, 0
     hits = np.zeros(len(STRENGTHS), dtype=np.int64)
     for fitting, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, wanted):
-        predictions = _predictions(rows[fitting], wanted[fitting], rows[held_out], STRENGTHS)
-        hits += [int((found == wanted[held_out]).sum()) for found, _ in predictions]
-    return STRENGTHS[int(hits.argmax())]
+        for place, (scaler, classifier, _) in enumerate(_fits(rows[fitting], wanted[fitting], STRENGTHS)):
+            found = classifier.predict(scaler.transform(rows[held_out]))
+            hits[place] += int((found == wanted[held_out]).sum())
+    return STRENGTHS[int(hits.argmax())], folds
 
 
-def _predictions(
-    rows: Rows, wanted: Labels, test_rows: Rows, strengths: tuple[float, ...]
-) -> Iterator[tuple[Labels, bool]]:
-    """For each strength the classes of the test rows, and whether the fit converged."""
+def _fits(
+    rows: Rows, wanted: Labels, strengths: tuple[float, ...]
+) -> Iterator[tuple[StandardScaler, LogisticRegression, bool]]:
+    """For each strength what standardises, what classifies then, and whether the fit converged."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     scaler = StandardScaler().fit(rows)
-    scaled, test_scaled = scaler.transform(rows), scaler.transform(test_rows)
+    scaled = scaler.transform(rows)
     for strength in strengths:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
-            classifier = LogisticRegression(C=strength, max_iter=_MOST_STEPS).fit(scaled, wanted)
+            # Products of one image's width: threads wait for each other thirty times longer than one takes alone.
+            with threadpool_limits(1, user_api="blas"):
+                classifier = LogisticRegression(C=strength, max_iter=_MOST_STEPS).fit(scaled, wanted)
         others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
         for warning in others:  # recorded along with those, and nobody else's to swallow
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-        yield classifier.predict(test_scaled), len(others) == len(caught)
+        yield scaler, classifier, len(others) == len(caught)
 
 
 def _checked(features: Tensor, labels: Tensor, purpose: str) -> tuple[Rows, Labels]:

@@ -217,6 +217,25 @@ def _in_fixed_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
+def read_plain(content: bytes, path: Path) -> object:
+    """Read what `torch.save` made of tensors, numbers, texts, lists and dicts; no code is run.
+
+    Args:
+        content: What it wrote.
+        path: Where that was, for the message.
+
+    Returns:
+        The same, tensors on the CPU.
+
+    Raises:
+        CheckpointError: If it is damaged, or holds something else.
+    """
+    try:
+        return _load(io.BytesIO(content), weights_only=True)
+    except DAMAGE as error:
+        raise CheckpointError(f"{path}: damaged, or written by another torch ({_reason(error)})") from None
+
+
 def _refuse_wrong_path(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path}: expected a checkpoint file, this is a folder")

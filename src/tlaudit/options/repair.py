@@ -90,7 +90,7 @@ class JudgeOptions(IntervalOptions):
     """How networks are judged before and after a repair."""
 
     classes: Positive = Field(default=100, description="At most so many classes that linger before, best known first.")
-    per_class: Positive = Field(default=10, description="Composites of each.")
+    per_class: Positive = Field(default=5, description="Composites of each.")
     probe: Path | None = Field(
         default=None, description="Class folders that linear probes are fitted on; default the source images."
     )
@@ -104,7 +104,6 @@ class RepairOptions(Options):
         default=None, description="Network a training begins with; default by method."
     )
     train: Path | None = Field(default=None, description="Class folders of training images; default the target images.")
-    lingering: Path | None = Field(default=None, description="Result of tlaudit lingering that says which classes do.")
     keep: Literal["best", "last"] = Field(
         default="best", description="Which epoch is kept: the best on the validation images, or the last."
     )

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from tlaudit.results import Finding
+
 if TYPE_CHECKING:
     from torch import nn
 
     from tlaudit.checks.base import LabelledImages
+    from tlaudit.data.picture_pool import PicturePool
     from tlaudit.data.training import TrainingImages
     from tlaudit.models.preprocess import Normalizer
     from tlaudit.models.runtime import Execution
     from tlaudit.models.sources import Model
     from tlaudit.options import RepairOptions
-    from tlaudit.results import Finding, Preprocessing
+    from tlaudit.results import Preprocessing
     from tlaudit.training.objective import Objective
 
 Init = Literal["source-lp", "source", "finetuned"]
@@ -79,12 +82,14 @@ class Method:
         name: As ``--method`` takes it.
         summary: What it does, in half a sentence.
         init: Network it begins with where the user does not say.
+        inits: Those it may begin with.
         needs: What it cannot do without.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     init: ClassVar[Init] = "source-lp"
+    inits: ClassVar[tuple[Init, ...]] = ("source-lp", "source", "finetuned")
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     def setup(self, bench: Bench) -> Setup:
@@ -95,3 +100,23 @@ class Method:
             DataError: If images that are needed cannot be read.
         """
         raise NotImplementedError
+
+
+def nothing_lingers(name: str) -> Finding:
+    """Say that a method which removes what lingers has nothing to remove, so that it is plain finetuning."""
+    message = (
+        f"{name}: no source class lingers before the repair, so that it had nothing to remove and was as plain is."
+    )
+    return Finding(code="repair.nothing_lingers", severity="warning", message=message)
+
+
+def pictures_left_out(name: str, pool: PicturePool) -> tuple[Finding, ...]:
+    """Say how many source images a method does not draw from; nothing where it draws from all."""
+    kept, broken = len(pool.labels), len(pool.record.skipped)
+    if kept == pool.available:
+        return ()
+    message = (
+        f"{name}: it drew from {kept} of {pool.available} images of lingering classes; {broken} could not be read, and "
+        f"{pool.available - kept - broken} had no room."
+    )
+    return (Finding(code="repair.pictures_left_out", severity="info", message=message),)

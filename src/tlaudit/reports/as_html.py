@@ -198,6 +198,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "absences": wording.absences,
         "left_out": wording.left_out,
+        "has_no_worst": wording.has_no_worst,
         "fit": wording.fit,
         "verdicts": wording.VERDICTS,
     }

@@ -22,6 +22,8 @@ SUFFIX = ".txt"
 _PLAIN_WIDTH = 140
 _WIDE = 110
 _LONGEST_NAME = 32
+_MOST_MEASUREMENTS = 50
+"""Of more than these only the headline is shown: the tables below would scroll out of sight (our choice)."""
 _COLOUR = {"info": "cyan", "warning": "yellow", "error": "red"}
 
 
@@ -58,26 +60,31 @@ def view(result: CheckResult, rows: int, width: int) -> RenderableType:
         Text(f"tlaudit {result.check}", style="bold"),
         Text(result.summary),
         Text(),
-        _measurements(result, meanings=width >= _WIDE),
+        *_measurements(result, meanings=width >= _WIDE),
         *_worst(result, rows),
         *_notes(result),
     )
 
 
-def _measurements(result: CheckResult, *, meanings: bool) -> RichTable:
+def _measurements(result: CheckResult, *, meanings: bool) -> Iterator[RenderableType]:
+    shown = result.measurements
+    if len(shown) > _MOST_MEASUREMENTS and result.headline:
+        shown = tuple(result[name] for name in result.headline)
     table = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("measurement", no_wrap=True)
     for name in ("value", "interval", "n"):
         table.add_column(name, justify="right", no_wrap=True)
     if meanings:
         table.add_column("meaning", style="dim", overflow="fold")
-    for m in result.measurements:
+    for m in shown:
         if m.absent is None:
             cells = [m.name, wording.number(m.value, m.unit), wording.interval(m), str(m.n)]
         else:
             cells = [m.name, "absent", "–", "0"]
         table.add_row(*map(Text, cells), *([Text(m.meaning)] if meanings else []))
-    return table
+    yield table
+    if len(shown) < len(result.measurements):
+        yield Text(f"{len(result.measurements) - len(shown)} more measurements are in the JSON.", style="dim")
 
 
 def _worst(result: CheckResult, rows: int) -> Iterator[RenderableType]:

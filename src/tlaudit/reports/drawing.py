@@ -38,6 +38,10 @@ KINDS = (
 )
 """Colours that stay apart for colour-blind eyes (Okabe and Ito 2008), each with a mark of its own."""
 
+COLOURS = "Viridis"
+"""Colours of numbers, in even steps to the eye, in print and for colour-blind eyes too (Nuñez, Anderton and Renslow
+2018)."""
+
 _MARGIN = 0.05
 _FEW_DECADES, _MANY_DECADES = 2, 10
 """Between them, a logarithmic axis has a number at each power of ten and nowhere else."""
@@ -157,6 +161,31 @@ def span(values: Sequence[float], *, log: bool = False) -> list[float]:
     low, high = (min(scaled), max(scaled)) if scaled else (0.0, 1.0)
     pad = _MARGIN * ((high - low) or 1.0)
     return [low - pad, high + pad]
+
+
+def ends(values: Sequence[float], low: float | None = None, high: float | None = None) -> tuple[float, float]:
+    """The ends of colours for these values: as asked, else the lowest and the highest of them, never the same."""
+    first = min(values, default=0.0) if low is None else low
+    last = max(values, default=1.0) if high is None else high
+    if first < last:
+        return first, last
+    return (first, first + 1) if high is None else (last - 1, last)
+
+
+def colour_bar(column: str, unit: str) -> dict[str, Any]:
+    """What colours mean, above the drawing and as wide as it."""
+    return {
+        "orientation": "h",
+        "x": 0.5,
+        "y": 1.02,
+        "yanchor": "bottom",
+        "len": 1,
+        "thickness": 14,
+        "outlinewidth": 0,
+        "nticks": 6,
+        "title": {"text": letters(titled(column, unit)), "side": "top"},
+        "tickformat": ".1~%" if unit == "share" else "",
+    }
 
 
 def axis(column: str, unit: str, within: Sequence[float], *, log: bool = False) -> dict[str, Any]:

@@ -17,8 +17,6 @@ MOST_PLACES = 100
 """Rows or columns beyond this are narrower than can be pointed at; the others stand in the table (our choice)."""
 _CELL_BYTES = 24
 """What a cell takes in the figure, at the most: a number of six digits or null, the same for its mark, and the mark."""
-_COLOURS = "Viridis"
-"""Even steps to the eye, in print and for colour-blind eyes too (Nuñez, Anderton and Renslow 2018)."""
 _BLANK = "×"
 
 
@@ -96,7 +94,7 @@ def _cells(
     values: Sequence[Sequence[float | None]],
     numbers: Sequence[float],
 ) -> dict[str, Any]:
-    low, high = _ends(chart, numbers)
+    low, high = drawing.ends(numbers, chart.low, chart.high)
     titles = [drawing.letters(drawing.spoken(column)) for column in (chart.y, chart.x)]
     what = drawing.letters(drawing.titled(chart.value, unit))
     form = drawing.form(unit)
@@ -107,24 +105,13 @@ def _cells(
         "z": values,
         "zmin": low,
         "zmax": high,
-        "colorscale": _COLOURS,
+        "colorscale": drawing.COLOURS,
         "hoverongaps": False,
         # Without a gap plotly draws one pixel a cell and stretches it by a style attribute, which the policy refuses.
         "xgap": 1,
         "ygap": 1,
         "hovertemplate": f"{titles[0]}: %{{y}}<br>{titles[1]}: %{{x}}<br>{what}: %{{z:{form}}}<extra></extra>",
-        "colorbar": {
-            "orientation": "h",
-            "x": 0.5,
-            "y": 1.02,
-            "yanchor": "bottom",
-            "len": 1,
-            "thickness": 14,
-            "outlinewidth": 0,
-            "nticks": 6,
-            "title": {"text": what, "side": "top"},
-            "tickformat": ".1~%" if unit == "share" else "",
-        },
+        "colorbar": drawing.colour_bar(chart.value, unit),
     }
 
 
@@ -147,15 +134,6 @@ def _blanks(
         "texttemplate": "%{text}",
         "hovertemplate": f"{titles[0]}: %{{y}}<br>{titles[1]}: %{{x}}<br>no number<extra></extra>",
     }
-
-
-def _ends(chart: Heatmap, numbers: Sequence[float]) -> tuple[float, float]:
-    """The ends of the colours: as asked, else the lowest and the highest number, never the same."""
-    low = min(numbers, default=0.0) if chart.low is None else chart.low
-    high = max(numbers, default=1.0) if chart.high is None else chart.high
-    if low < high:
-        return low, high
-    return (low, low + 1) if chart.high is None else (high - 1, high)
 
 
 def _layout(chart: Heatmap, across: Sequence[drawing.Place], down: Sequence[drawing.Place]) -> dict[str, Any]:

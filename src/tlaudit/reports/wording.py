@@ -61,6 +61,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def has_no_worst(table: Table) -> bool:
+    """Whether all rows are worth a look, in the order they stand in."""
+    return len(table.rows) > 1 and table.worst == tuple(range(len(table.rows)))
+
+
 def short_view(table: Table, rows: int) -> tuple[list[str], list[list[str]], str]:
     """The worst rows of a table.
 
@@ -73,7 +78,8 @@ def short_view(table: Table, rows: int) -> tuple[list[str], list[list[str]], str
     """
     columns = [column for column in table.columns if column.name in table.brief]
     chosen = table.worst[:rows]
-    title = f"{table.title} ({len(chosen)} of {len(table.worst)}, worst first)"
+    order = "" if has_no_worst(table) else ", worst first"
+    title = f"{table.title} ({len(chosen)} of {len(table.worst)}{order})"
     body = [[number(table.rows[index][column.name], column.unit) for column in columns] for index in chosen]
     return [column.name.replace("_", " ") for column in columns], body, title
 

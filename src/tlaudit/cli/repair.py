@@ -1,0 +1,156 @@
+"""`tlaudit repair`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlaudit.cli.flags import (
+    DATA,
+    EXECUTION,
+    MODELS,
+    PREPROCESS,
+    REPAIR,
+    REPAIR_JUDGE,
+    REPAIR_METHODS,
+    REPAIR_TRAINING,
+)
+from tlaudit.cli.options import OUTPUT_PANEL, Output, configured
+from tlaudit.cli.output import ProgressBar, deliver, keep_apart, plan
+from tlaudit.cli.subject import named_files
+from tlaudit.errors import DivergedError, UsageError
+
+if TYPE_CHECKING:
+    from tlaudit.options import Settings
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_OWN = (
+    inspect.Parameter(
+        "path",
+        _KEYWORD,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Option(
+                "--output",
+                "-o",
+                help="Checkpoint to write, .safetensors or .pth; of several methods one each: NAME.METHOD.safetensors.",
+                rich_help_panel=OUTPUT_PANEL,
+            ),
+        ],
+    ),
+    inspect.Parameter(
+        "result",
+        _KEYWORD,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Option(
+                "--result", help="File for the before/after document, .json .csv .md …", rich_help_panel=OUTPUT_PANEL
+            ),
+        ],
+    ),
+    inspect.Parameter(
+        "steps",
+        _KEYWORD,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Option("--steps", help="CSV or JSONL file, one row a step.", rich_help_panel=OUTPUT_PANEL),
+        ],
+    ),
+    inspect.Parameter(
+        "resume",
+        _KEYWORD,
+        default=False,
+        annotation=Annotated[
+            bool, typer.Option("--resume", help="Go on where the same command was stopped; needs --output.")
+        ],
+    ),
+    inspect.Parameter(
+        "compare",
+        _KEYWORD,
+        default=False,
+        annotation=Annotated[bool, typer.Option("--compare", help="Run every method, as --method with all names.")],
+    ),
+    inspect.Parameter(
+        "task",
+        _KEYWORD,
+        default=None,
+        annotation=Annotated[
+            list[str] | None,
+            typer.Option(
+                "--task", help="NAME=DIR, again and again: tasks learnt one after another. DIR/train, DIR/val."
+            ),
+        ],
+    ),
+)
+
+
+@configured(
+    MODELS,
+    DATA,
+    REPAIR,
+    REPAIR_TRAINING,
+    *REPAIR_METHODS,
+    REPAIR_JUDGE,
+    PREPROCESS,
+    EXECUTION,
+    own=_OWN,
+    without=("--baseline", "--baseline-arch", "--target-data"),
+)
+def repair(
+    settings: Settings,
+    output: Output,
+    result: Path | None,
+    steps: Path | None,
+    resume: bool,
+    compare: bool,
+    task: list[str] | None,
+) -> None:
+    """Finetune again in a way that keeps, or removes, what the source network knows; show before and after.
+
+    Needs --source and --train-data; --val-data, --source-data and --finetuned say more. A training that was stopped at
+    any moment goes on with --resume. Under torchrun the work is shared among processes, with the same result.
+    """
+    document = replace(output, path=result)
+    places = plan(document)
+    if settings.models.source is None:
+        raise UsageError("missing: --source (on the command line or in tlaudit.toml)")
+    keep_apart(
+        {"--output": output.path, "--result": result, "--steps": steps, "--report": output.report},
+        named_files(settings),
+    )
+    from tlaudit.distributed import joined
+    from tlaudit.repair.continual import learn_in_turn, parse_tasks
+    from tlaudit.repair.places import Places
+    from tlaudit.repair.session import all_methods, chosen_methods, load, run
+
+    if compare:
+        options = settings.repair.model_copy(update={"methods": all_methods(settings)})
+        settings = settings.model_copy(update={"repair": options})
+    where = Places(output.path, steps, resume=resume)
+    with joined(settings.execution.device) as (group, device):
+        execution = settings.execution.model_copy(update={"device": device})
+        settings = settings.model_copy(update={"execution": execution})
+        progress = ProgressBar(quiet=output.quiet or not group.leads)
+        tasks = parse_tasks(task) if task else {}
+        source, finetuned = load(settings.models)
+        if tasks:
+            methods = chosen_methods(settings.repair.methods)
+            told = learn_in_turn(source, tasks, methods, settings, where, progress=progress, group=group)
+            names = [f"{method}.{name}" for method in methods for name in tasks]
+        else:
+            told = run(source, finetuned, settings, where, progress=progress, group=group)
+            names = list(settings.repair.methods)
+        if told is None:
+            return
+        deliver(told, document, places)
+    diverged = [finding.message for finding in told.findings if finding.code == "repair.diverged"]
+    if diverged:
+        raise DivergedError("; ".join(diverged))
+    where.forget(names)

@@ -1,0 +1,239 @@
+"""Several processes that train one network together: who they are, what they tell each other, how they end.
+
+``torchrun`` starts them and, when one of them fails, ends the others. Nothing here is needed by a single process, for
+which everything is done by `ALONE`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import distributed
+
+from tlaudit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from torch import Tensor
+
+T = TypeVar("T")
+
+TIMEOUT = timedelta(days=7)
+"""How long a process waits for the others: rank zero may judge networks for hours, and torchrun ends those that wait
+for one that is gone."""
+
+_AT_ONCE = 1 << 24
+"""Most numbers that are sent in one message; a larger tensor is one of its own."""
+
+_NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of one training. What it does, all of them have to do, in the same order.
+
+    Attributes:
+        rank: Which of them this is, from 0.
+        size: How many there are; for one alone every method does nothing.
+    """
+
+    rank: int
+    size: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that writes, judges and reports."""
+        return self.rank == 0
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Put into each tensor the sum of what all processes have there: bit for bit the same in each of them.
+
+        Args:
+            tensors: Of the same shapes, types and kinds of device in all processes; changed in place.
+
+        Raises:
+            DataError: If another process has ended.
+        """
+        self._sent(tensors, distributed.all_reduce)
+
+    def spread_(self, tensors: Sequence[Tensor]) -> None:
+        """Put into each tensor what rank zero has there; arguments and errors as of `sum_`."""
+        self._sent(tensors, lambda message: distributed.broadcast(message, src=0))
+
+    def part(self, total: int) -> slice:
+        """Say which of `total` rows are this process's.
+
+        Returns:
+            Rows that follow each other; the parts of all processes, in their order, make up the whole and differ in
+            size by one at most. All rows where there are fewer of them than processes.
+
+        Example:
+            >>> [Group(rank, 3).part(8) for rank in range(3)]
+            [slice(0, 3, None), slice(3, 6, None), slice(6, 8, None)]
+            >>> Group(1, 3).part(2)
+            slice(0, 2, None)
+        """
+        if total < self.size:
+            return slice(0, total)
+        each, over = divmod(total, self.size)
+        start = self.rank * each + min(self.rank, over)
+        return slice(start, start + each + (self.rank < over))
+
+    def told(self, value: T) -> T:
+        """Give every process what rank zero has.
+
+        Args:
+            value: Made of what JSON knows; that of the other processes is ignored. Tuples come back as lists.
+
+        Raises:
+            DataError: If another process has ended.
+        """
+        if self.size == 1:
+            return value
+        said = json.dumps(value).encode() if self.leads else b""
+        length = torch.tensor([len(said)])
+        self.spread_([length])
+        text = torch.zeros(int(length), dtype=torch.uint8)
+        if self.leads:
+            text.copy_(torch.frombuffer(bytearray(said), dtype=torch.uint8))
+        self.spread_([text])
+        answer: T = json.loads(text.numpy().tobytes())
+        return answer
+
+    def wait(self) -> None:
+        """Go on when all processes have come here.
+
+        Raises:
+            DataError: If another process has ended.
+        """
+        self.sum_([torch.zeros(1)])
+
+    def _sent(self, tensors: Sequence[Tensor], send: Callable[[Tensor], object]) -> None:
+        """Send tensors in few messages, and put back what comes."""
+        if self.size == 1:
+            return
+        with torch.no_grad():
+            for together in _messages(tensors):
+                message = torch.cat([tensor.detach().reshape(-1) for tensor in together])
+                with _others_alive():
+                    send(message)
+                pieces = torch.split(message, [tensor.numel() for tensor in together])
+                for tensor, piece in zip(together, pieces, strict=True):
+                    tensor.copy_(piece.view(tensor.shape))
+
+
+ALONE = Group(0, 1)
+
+
+@contextlib.contextmanager
+def joined(device_name: str) -> Iterator[tuple[Group, str]]:
+    """Join the other processes that torchrun has started, if it has, and leave them at the end.
+
+    Messages between CPUs go by gloo, between CUDA devices by NCCL.
+
+    Args:
+        device_name: As of ``--device``: ``auto``, ``cpu``, ``cuda``. With several processes each takes the CUDA device
+            of its local rank.
+
+    Yields:
+        The group, and the device of this process; `ALONE` and `device_name` without torchrun.
+
+    Raises:
+        UsageError: If the environment is none of torchrun's, or a device cannot be shared out among processes.
+        DataError: If another process has ended before it joined.
+    """
+    rank, size, local = _place(os.environ)
+    if size == 1:
+        yield ALONE, device_name
+        return
+    device = _device_of(device_name, local)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    with _others_alive():
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        yield Group(rank, size), str(device)
+    except BaseException:
+        if device.type == "cuda" and distributed.group.WORLD is not None:
+            # NCCL would first finish what the others may never take part in.
+            distributed.group.WORLD.abort()
+        raise
+    finally:
+        # Whoever still waits for this process is told by the connection that closes, or ended by torchrun.
+        distributed.destroy_process_group()
+
+
+def _place(environment: Mapping[str, str]) -> tuple[int, int, int]:
+    """Rank, number of processes and rank on this machine, as torchrun says them."""
+    if not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & environment.keys():
+        return 0, 1, 0
+    found = {name: environment.get(name, "") for name in (*_NUMBERS, "MASTER_ADDR")}
+    said = ", ".join(f"{name}={value}" if value else f"no {name}" for name, value in found.items())
+    right = all(found[name].isascii() and found[name].isdigit() for name in _NUMBERS) and bool(found["MASTER_ADDR"])
+    if right:
+        rank, size, local = (int(found[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        if local <= rank < size:
+            return rank, size, local
+    if found["WORLD_SIZE"] == "1":
+        return 0, 1, 0
+    raise UsageError(
+        f"the environment of this process is not as torchrun makes it: expected ranks below WORLD_SIZE and the address "
+        f"of a master, got {said}; start with torchrun, or unset RANK, WORLD_SIZE and LOCAL_RANK"
+    )
+
+
+def _device_of(name: str, local: int) -> torch.device:
+    """Choose the device of one of several processes."""
+    if not distributed.is_available():
+        raise UsageError("this torch is built without torch.distributed: start one process, without torchrun")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    if name != "cuda":
+        raise UsageError(
+            f"several processes cannot share the device {name!r}: expected cpu, cuda or auto under torchrun, where "
+            "each process takes a CUDA device of its own; start one process, or choose another --device"
+        )
+    count = torch.cuda.device_count()
+    if local >= count:
+        raise UsageError(
+            f"expected a CUDA device for each process, got {count} devices and at least {local + 1} processes on this "
+            "machine; lower torchrun's --nproc-per-node"
+        )
+    return torch.device("cuda", local)
+
+
+def _messages(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors of one type on one device, as many as go into one message."""
+    alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for tensor in tensors:
+        alike.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+    for group in alike.values():
+        message: list[Tensor] = []
+        for tensor in group:
+            if message and sum(other.numel() for other in message) + tensor.numel() > _AT_ONCE:
+                yield message
+                message = []
+            message.append(tensor)
+        yield message
+
+
+@contextlib.contextmanager
+def _others_alive() -> Iterator[None]:
+    """Say in words that another process has ended, which the libraries tell by a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"another process of this training has ended, or can no longer be reached ({reason}); see what it says "
+            "above, and start again, with --resume if a state was saved"
+        ) from error

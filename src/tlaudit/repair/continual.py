@@ -1,0 +1,209 @@
+"""Several tasks learnt one after another, each training kept near the network that the one before left."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from tlaudit.checks.base import Network as Fed
+from tlaudit.checks.base import Stopwatch, asked
+from tlaudit.checks.recognition import recognise
+from tlaudit.distributed import ALONE
+from tlaudit.errors import DivergedError, UsageError
+from tlaudit.models.pair import hybrid
+from tlaudit.models.pretrained import fingerprint
+from tlaudit.models.runtime import class_scores
+from tlaudit.progress import silent
+from tlaudit.repair.continual_told import Sequence, told
+from tlaudit.repair.ground import Ground
+from tlaudit.repair.judge import Judge
+from tlaudit.repair.trainer import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import Tensor, nn
+
+    from tlaudit.distributed import Group
+    from tlaudit.models.sources import Model
+    from tlaudit.options import Settings
+    from tlaudit.progress import Progress
+    from tlaudit.repair.base import Bench, Init, Method
+    from tlaudit.repair.places import Places
+    from tlaudit.results import CheckResult
+
+SETS = ("train", "val")
+
+
+def parse_tasks(given: Iterable[str]) -> dict[str, Path]:
+    """Read ``NAME=DIR``; each folder holds the class folders of training images in ``train``, held-out ones in ``val``.
+
+    Raises:
+        UsageError: If one is written otherwise, named twice, or its folders are missing; or there is one task only.
+    """
+    tasks: dict[str, Path] = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or not name or not folder or "/" in name:
+            raise UsageError(f"--task {text}: expected NAME=DIR")
+        if name in tasks:
+            raise UsageError(f"--task {name}: named twice")
+        missing = [part for part in SETS if not (Path(folder) / part).is_dir()]
+        if missing:
+            raise UsageError(f"--task {name}: expected the folders train and val in {folder}, no {missing[0]} there")
+        tasks[name] = Path(folder)
+    if len(tasks) < 2:
+        raise UsageError("--task: a sequence has at least two tasks; one is --train-data and --val-data")
+    return tasks
+
+
+def learn_in_turn(
+    source: Model,
+    tasks: Mapping[str, Path],
+    methods: Mapping[str, Method],
+    settings: Settings,
+    places: Places,
+    *,
+    progress: Progress = silent,
+    group: Group = ALONE,
+) -> CheckResult | None:
+    """Learn tasks in turn by each method, asking after each one what is known of all of them.
+
+    Args:
+        source: The pretrained network.
+        tasks: Folders by name, in order.
+        methods: By name.
+        settings: All options.
+        places: What is written where: of each method and task one network.
+        progress: Shows how far it is.
+        group: Processes that share the work; the first one writes.
+
+    Returns:
+        Accuracy of every task after every task, forgetting, forward transfer; None in a process that does not lead.
+
+    Raises:
+        UsageError: If an option, folder or network cannot be what was meant.
+        DataError: If images cannot be read, a file cannot be written, or a training diverges.
+    """
+    watch = Stopwatch()
+    idle = [name for name, method in methods.items() if "finetuned" in method.needs]
+    if idle:
+        raise UsageError(f"--method {idle[0]}: weights between two networks are no training, so there is no sequence")
+    names = [f"{method}.{task}" for method in methods for task in tasks]
+    places.refuse(names)
+    grounds = {name: _ground(source, folder, settings, progress, group) for name, folder in tasks.items()}
+    trainer = Trainer(places, names, progress, group)
+    sequences = [_Course(source, grounds, method, trainer).run() for method in methods.values()]
+    if not group.leads:
+        return None
+    return told(next(iter(grounds.values())), list(grounds.values()), list(tasks), sequences, watch)
+
+
+def _ground(source: Model, folder: Path, settings: Settings, progress: Progress, group: Group) -> Ground:
+    data = settings.data.model_copy(update={"val": folder / "val"})
+    repair = settings.repair.model_copy(update={"train": folder / "train"})
+    settings = settings.model_copy(update={"data": data, "repair": repair})
+    return Ground(source, None, settings, progress=progress, group=group)
+
+
+@dataclass
+class _Course:
+    """One method's way through all tasks.
+
+    Attributes:
+        source: Where it begins.
+        grounds: Of each task, with the source's network.
+        method: How each task is learnt.
+        trainer: Trains and writes.
+        learnt: Networks after each task.
+        regarded: The tasks for the network that the last one left, with a linear probe for a head.
+    """
+
+    source: Model
+    grounds: dict[str, Ground]
+    method: Method
+    trainer: Trainer
+    learnt: dict[str, Model] = field(default_factory=dict)
+    regarded: dict[str, Ground] = field(default_factory=dict)
+
+    def run(self) -> Sequence:
+        """Learn all tasks; after each one ask about all of them."""
+        own: dict[tuple[str, str], Tensor] = {}
+        probes: dict[tuple[str, str], Tensor] = {}
+        known: dict[str, Tensor] = {}
+        self._probe("", self.source, probes)
+        known[""] = self._source_right(self.source)
+        for name in self.grounds:
+            self.learnt[name] = self._learn(name)
+            reference = _followed(self.source, self.learnt[name], f"{self.method.name} after {name}")
+            for earlier, model in self.learnt.items():
+                network = hybrid(self.learnt[name], model, self.grounds[earlier].head)
+                own[name, earlier] = self._right(network, earlier)
+            self._probe(name, reference, probes)
+            known[name] = self._source_right(reference)
+        return Sequence(self.method.name, own, probes, known)
+
+    def _learn(self, name: str) -> Model:
+        """Learn a task from what the one before left."""
+        ground = self.regarded[name]
+        options = ground.settings.repair
+        init: Init = options.init or self.method.init
+        if init not in self.method.inits or init == "finetuned":
+            raise UsageError(f"--init {init}: in a sequence {self.method.name} begins with source-lp or source")
+        bench = self._bench(ground, init)
+        setup = self.method.setup(bench)
+        label = f"{self.method.name}.{name}"
+        trained, diverged = self.trainer.train(label, self.method, init, setup, bench, ground.val)
+        if trained is not None:
+            model = ground.model(trained.network, label)
+            self.trainer.write(label, model, self.method, init, bench, {"first": self.source.record.sha256})
+        if trained is None or diverged is not None:
+            raise DivergedError(f"task {name}: {diverged}", trained)
+        return model
+
+    def _bench(self, ground: Ground, init: Init) -> Bench:
+        group = self.trainer.group
+        lingering: list[int] = []
+        if "lingering" in self.method.needs and group.leads:
+            judge = Judge(ground.subject, ground.settings.repair)
+            lingering = list(judge.before(ground.before).lingering_classes)
+        return ground.bench(init, tuple(group.told(lingering)), None)
+
+    def _probe(self, after: str, model: Model, probes: dict[tuple[str, str], Tensor]) -> None:
+        """Fit a linear probe for each task on a network's features, and ask it about the held-out images."""
+        for name, ground in self.grounds.items():
+            self.regarded[name] = ground if model is self.source else ground.regarding(model)
+            probes[after, name] = self._right(self.regarded[name].before.module, name)
+
+    def _right(self, network: nn.Module, name: str) -> Tensor:
+        """Which held-out images of a task a network recognises, ``(N,)`` bool."""
+        ground = self.grounds[name]
+        assert ground.val is not None  # a task has such images
+        placed = ground.execution.place(network)
+        right = torch.zeros(len(ground.val.usable), dtype=torch.bool)
+        fed = Fed(placed, ground.preprocessing)
+        for batch in ground.val.epoch(0, seed=0, batch_size=ground.execution.batch_size, flip=False):
+            with ground.execution.inference(), asked(self.method.name, fed, "validation images"):
+                found = class_scores(placed, ground.normalizer(batch.pixels)).argmax(dim=1).cpu()
+            right[batch.index] = found == batch.labels
+        return right[ground.val.usable]
+
+    def _source_right(self, model: Model) -> Tensor:
+        """Which source images are recognised under the source's head, ``(N,)`` bool; none without such images."""
+        subject = next(iter(self.grounds.values())).subject
+        if not subject.source.images.items or not self.trainer.group.leads:
+            return torch.zeros(0, dtype=torch.bool)
+        networks = {"source": subject.network(model.module, "source")}
+        return recognise(subject, subject.source, networks, "source images").right["source"]
+
+
+def _followed(source: Model, learnt: Model, name: str) -> Model:
+    """Give the source's form with the backbone a task left behind, for the next task to begin with."""
+    module = hybrid(learnt, source)
+    record = source.record.model_copy(update={"spec": name, "sha256": fingerprint(module.state_dict())})
+    return dataclasses.replace(source, module=copy.deepcopy(module), record=record)

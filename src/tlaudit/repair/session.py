@@ -1,0 +1,197 @@
+"""One repair from beginning to end: judge the network before, train by each method, write, judge again."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tlaudit.checks.base import Stopwatch
+from tlaudit.distributed import ALONE
+from tlaudit.errors import DataError, UsageError
+from tlaudit.models.pair import load_pair
+from tlaudit.models.wording import nearest
+from tlaudit.progress import silent
+from tlaudit.repair import METHODS
+from tlaudit.repair.ground import Ground
+from tlaudit.repair.judge import Judge
+from tlaudit.repair.told import Outcome, told
+from tlaudit.repair.trainer import Trainer
+from tlaudit.results import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+    from tlaudit.distributed import Group
+    from tlaudit.models.sources import Model
+    from tlaudit.options import ModelOptions, Settings
+    from tlaudit.progress import Progress
+    from tlaudit.repair.base import Bench, Init, Method
+    from tlaudit.repair.places import Places
+    from tlaudit.results import CheckResult
+
+PARENTS_OF_WISE_FT = ("lp-ft", "plain")
+"""Methods whose network is taken between source and finetuned where no finetuned one is given, the first there is."""
+
+
+def load(models: ModelOptions) -> tuple[Model, Model | None]:
+    """Load the source and, where there is one, the finetuned network.
+
+    Raises:
+        UsageError: If there is no source.
+        CheckpointError: If a network cannot be loaded, or they do not belong together.
+    """
+    if models.source is None:
+        raise UsageError("missing: --source (on the command line or in tlaudit.toml)")
+    pair = load_pair(
+        models.source,
+        models.finetuned or models.source,
+        arch=models.arch if models.finetuned else models.source_arch or models.arch,
+        source_arch=models.source_arch,
+        head=models.head,
+        use_ema=models.use_ema,
+        allow_pickle=models.allow_pickle,
+    )
+    return pair.source, pair.finetuned if models.finetuned else None
+
+
+def all_methods(settings: Settings) -> tuple[str, ...]:
+    """Give the names of all methods that can be run with these networks, images and this beginning."""
+    options = settings.repair
+    return tuple(
+        name
+        for name, method in METHODS.items()
+        if (settings.data.source is not None or not method.needs & {"source_data", "lingering"})
+        and (options.init is None or options.init in method.inits)
+    )
+
+
+def chosen_methods(names: Sequence[str]) -> dict[str, Method]:
+    """Give the methods of these names; those that need another one's network come last.
+
+    Raises:
+        UsageError: If a name is unknown, or given twice.
+    """
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise UsageError(
+            f"--method {unknown[0]}: no such method; nearest: {nearest(unknown[0], list(METHODS))}; "
+            f"known are {', '.join(METHODS)}"
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"--method: {', '.join(twice)} named twice")
+    return {name: METHODS[name] for name in sorted(names, key=lambda name: "finetuned" in METHODS[name].needs)}
+
+
+def run(
+    source: Model,
+    finetuned: Model | None,
+    settings: Settings,
+    places: Places,
+    *,
+    progress: Progress = silent,
+    group: Group = ALONE,
+) -> CheckResult | None:
+    """Repair, and say what it did.
+
+    Args:
+        source: The pretrained network.
+        finetuned: A network finetuned for the task, or None.
+        settings: All options.
+        places: What is written where.
+        progress: Shows how far it is.
+        group: Processes that share the work; the first one judges and writes.
+
+    Returns:
+        Before and after; None in a process that does not lead.
+
+    Raises:
+        UsageError: If an option, folder or network cannot be what was meant.
+        DataError: If images cannot be read, or a file cannot be written.
+    """
+    watch = Stopwatch()
+    methods = chosen_methods(settings.repair.methods)
+    _refuse(methods, finetuned, settings)
+    names = list(methods)
+    places.refuse(names)
+    ground = Ground(source, finetuned, settings, progress=progress, group=group)
+    session = _Session(ground, Trainer(places, names, progress, group))
+    outcomes = [session.outcome(method) for method in methods.values()]
+    if session.judge is None or session.before is None:
+        return None
+    subject = dataclasses.replace(ground.subject, findings=(*ground.subject.findings, *ground.findings))
+    return told(subject, settings.repair, session.judge.facts, (ground.before_name, session.before), outcomes, watch)
+
+
+def _refuse(methods: dict[str, Method], finetuned: Model | None, settings: Settings) -> None:
+    """Find out what is missing before any image is read."""
+    init = settings.repair.init
+    for name, method in methods.items():
+        if {"source_data", "lingering"} & method.needs and settings.data.source is None:
+            raise UsageError(f"--method {name} needs images of source classes: give --source-data")
+        if "finetuned" in method.needs and finetuned is None and not set(PARENTS_OF_WISE_FT) & methods.keys():
+            raise UsageError(
+                f"--method {name} needs a finetuned network: give --finetuned, or "
+                f"{' or '.join(PARENTS_OF_WISE_FT)} beside it"
+            )
+        if init is not None and init not in method.inits:
+            raise UsageError(f"--init {init}: {name} begins with {' or '.join(method.inits)}")
+    if init == "finetuned" and finetuned is None:
+        raise UsageError("--init finetuned: give the network to begin with as --finetuned")
+
+
+@dataclass
+class _Session:
+    """What goes on from method to method."""
+
+    ground: Ground
+    trainer: Trainer
+
+    def __post_init__(self) -> None:
+        leads = self.trainer.group.leads
+        self.judge = Judge(self.ground.subject, self.ground.settings.repair) if leads else None
+        self.before = self.judge.before(self.ground.before) if self.judge is not None else None
+        lingering = list(self.before.lingering_classes) if self.before is not None else []
+        self.lingering = tuple(self.trainer.group.told(lingering))
+        self._made: dict[str, nn.Module] = {}
+
+    def outcome(self, method: Method) -> Outcome:
+        """Train by one method, write the network, judge it."""
+        init: Init = self.ground.settings.repair.init or method.init
+        bench = self._bench(init, method)
+        setup = method.setup(bench)
+        trained, diverged = self.trainer.train(method.name, method, init, setup, bench, self.ground.val)
+        findings = list(setup.findings)
+        if diverged is not None:
+            findings.append(Finding(code="repair.diverged", severity="error", message=f"{method.name}: {diverged}"))
+        if trained is None:
+            return Outcome(method.name, None, findings=tuple(findings), diverged=diverged)
+        model = self.ground.model(trained.network, method.name)
+        if method.name in PARENTS_OF_WISE_FT:
+            self._made[method.name] = model.module
+        finetuned = self.ground.finetuned.record.sha256 if self.ground.finetuned is not None else None
+        self.trainer.write(method.name, model, method, init, bench, {"finetuned": finetuned})
+        if self.judge is None:
+            return Outcome(method.name, None)
+        variants = [(name, self.judge.glance(self.ground.model(network, name))) for name, network in setup.variants]
+        return Outcome(
+            method.name,
+            self.judge.after(model),
+            history=trained.history,
+            kept=trained.kept if trained.history else None,
+            findings=tuple(findings),
+            variants=tuple(variants),
+            diverged=diverged,
+        )
+
+    def _bench(self, init: Init, method: Method) -> Bench:
+        ground = self.ground
+        finetuned = ground.finetuned.module if ground.finetuned is not None else None
+        if finetuned is None and "finetuned" in method.needs:
+            finetuned = next((self._made[name] for name in PARENTS_OF_WISE_FT if name in self._made), None)
+            if finetuned is None:
+                raise DataError(f"{method.name}: the training whose network it takes came to nothing")
+        return ground.bench(init, self.lingering, finetuned)

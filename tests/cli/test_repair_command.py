@@ -1,0 +1,233 @@
+"""`tlaudit repair` as a user meets it: what is written, what is refused before the work, going on after a stop."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import tiny
+from tlaudit.cli import app as application
+from tlaudit.models.checkpoint import read_checkpoint
+from tlaudit.repair import METHODS
+from tlaudit.training import loop
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A source network of five classes, a finetuned one of two, and a few pictures of both tasks."""
+    root, rng = tmp_path_factory.mktemp("world"), np.random.default_rng(0)
+    sets = {"source": (5, 4), "train": (2, 12), "val": (2, 8), "other/train": (3, 8), "other/val": (3, 6)}
+    for part, (classes, count) in sets.items():
+        for label, number in itertools.product(range(classes), range(count)):
+            (root / part / f"c{label}").mkdir(parents=True, exist_ok=True)
+            picture = rng.integers(0, 160, (16, 16, 3), dtype=np.uint8)
+            picture[..., label % 3] += 80 if part != "source" else 40
+            Image.fromarray(picture).save(root / part / f"c{label}" / f"{number}.png")
+    (root / "task").mkdir()
+    for part in ("train", "val"):
+        (root / "task" / part).symlink_to(root / part)
+    source = tiny.own(5)
+    tiny.saved(root / "source.pth", {"state_dict": source.state_dict(), "classes": [f"c{i}" for i in range(5)]})
+    child = tiny.nudged(source)
+    child |= {key: value[:2] for key, value in child.items() if key.startswith("fc.")}
+    tiny.saved(root / "finetuned.pth", {"state_dict": child, "classes": ["c0", "c1"]})
+    return root
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def flags(world, *more, data=("train", "val", "source")):
+    network = ["--source", world / "source.pth", "--arch", tiny.OWN, "--head", "fc", "--resize", "16", "--crop", "16"]
+    images = [part for name in data for part in (f"--{name}-data", world / name)]
+    schedule = ["--epochs", "2", "--train-batch-size", "8", "--device", "cpu", "-j", "0", "--judge-classes", "2"]
+    return ["repair", *network, *images, *schedule, *more]
+
+
+def run(*args):
+    return runner.invoke(application.app, [str(arg) for arg in args])
+
+
+def weights(path):
+    return read_checkpoint(path).state
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_writes_checkpoint_document_report_and_steps(world, tmp_path):
+    ran = run(
+        *flags(world, "--method", "ldifs", "-o", "net.safetensors", "--result", "net.json"),
+        *("--report", "net.html", "--steps", "steps.csv"),
+    )
+    assert ran.exit_code == 0, ran.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.html", "net.json", "net.safetensors", "steps.csv"]
+    document = json.loads((tmp_path / "net.json").read_text())
+    assert document["check"] == "repair"
+    axes = {row["axis"] for row in document["tables"]["before_after"]["rows"]}
+    assert {"target accuracy", "source top1", "lingering count", "distraction"} <= axes, axes
+    rows = list(csv.DictReader((tmp_path / "steps.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == [str(step) for step in range(1, 7)]
+    assert {"cross_entropy", "ldifs", "learning_rate", "loss"} <= rows[0].keys()
+    checkpoint = read_checkpoint("net.safetensors")
+    assert checkpoint.classes == ("c0", "c1")
+    assert checkpoint.preprocessing.crop == 16
+    assert any("method ldifs" in note for note in checkpoint.notes)
+    tiny.Own(2).load_state_dict(checkpoint.state)
+
+
+def test_what_it_writes_can_be_audited(world, tmp_path):
+    assert run(*flags(world, "--method", "lp-ft", "-o", "net.pth")).exit_code == 0
+    tiny.Own(2).load_state_dict(torch.load("net.pth", weights_only=True))
+    ran = run(
+        *("lingering", "--source", world / "source.pth", "--finetuned", "net.pth", "--arch", tiny.OWN, "--head", "fc"),
+        *("--source-data", world / "source", "--target-data", world / "train", "--val-data", world / "val"),
+        *("-f", "json", "-j", "0", "--resize", "16", "--crop", "16", "--p-lo", "0.5"),
+    )
+    assert ran.exit_code == 0, ran.stderr
+    assert json.loads(ran.stdout)["provenance"]["models"]["finetuned"]["classes_known"]
+
+
+def test_compare_runs_every_method(world, tmp_path):
+    ran = run(*flags(world, "--compare", "-o", "net.safetensors", "-f", "json", "--epochs", "1"))
+    assert ran.exit_code == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    named = {row["method"] for row in document["tables"]["pareto"]["rows"]}
+    assert named >= set(METHODS)
+    assert {path.name for path in tmp_path.iterdir()} == {f"net.{name}.safetensors" for name in METHODS}
+    sweep = [row["name"] for row in document["tables"]["pareto"]["rows"] if row["name"].startswith("wise-ft ")]
+    assert len(sweep) == 11
+
+
+def test_before_is_the_finetuned_network_where_there_is_one(world):
+    ran = run(*flags(world, "--finetuned", world / "finetuned.pth", "--method", "wise-ft", "-f", "json"))
+    assert ran.exit_code == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["provenance"]["models"]["finetuned"]["spec"].endswith("finetuned.pth")
+
+
+def test_goes_on_where_it_was_stopped(world, tmp_path, monkeypatch):
+    common = ["--method", "plain,l2sp", "--save-every", "2", "--no-flip"]
+    assert run(*flags(world, *common, "-o", "whole.pth", "--steps", "whole.csv")).exit_code == 0
+
+    made, learn = itertools.count(), loop.Training._learn
+
+    def stopped(training, *args):
+        if next(made) == 9:
+            raise KeyboardInterrupt
+        return learn(training, *args)
+
+    monkeypatch.setattr(loop.Training, "_learn", stopped)
+    ran = run(*flags(world, *common, "-o", "parts.pth", "--steps", "parts.csv"))
+    assert ran.exit_code == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    ran = run(*flags(world, *common, "-o", "parts.pth", "--steps", "parts.csv", "--resume"))
+    assert ran.exit_code == 0, ran.stderr
+    for method in ("plain", "l2sp"):
+        assert same(weights(f"whole.{method}.pth"), weights(f"parts.{method}.pth"))
+        assert (tmp_path / f"whole.{method}.csv").read_text() == (tmp_path / f"parts.{method}.csv").read_text()
+    assert not list(tmp_path.glob("*.state"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (["--epochs", "3"], "training.epochs"),
+        (["--learning-rate", "0.01"], "training.learning_rate"),
+        (["--ldifs-weight", "3"], "ldifs.weight"),
+        (["--seed", "1"], "seed"),
+        (["--train-data", "other"], "training images"),
+    ],
+)
+def test_refuses_to_go_on_otherwise(world, tmp_path, monkeypatch, changed, told):
+    def stopped(training, *args):
+        if training.step == 3:
+            raise KeyboardInterrupt
+        return learn(training, *args)
+
+    learn = loop.Training._learn
+    monkeypatch.setattr(loop.Training, "_learn", stopped)
+    common = flags(world, "--method", "ldifs", "--save-every", "1", "-o", "net.pth", data=("train", "source"))
+    assert run(*common).exit_code == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    if changed[0] == "--train-data":
+        changed = ["--train-data", world / "val"]
+    ran = run(*common, *changed, "--resume")
+    assert ran.exit_code == 2
+    assert told in ran.stderr
+
+
+def test_a_diverging_training_keeps_the_last_good_network(world, tmp_path):
+    ran = run(
+        *flags(world, "--method", "plain", "-o", "net.pth", "--result", "net.json"),
+        *("--optimizer", "sgd", "--learning-rate", "10", "--clip", "0", "--weight-decay", "10", "--epochs", "40"),
+    )
+    assert ran.exit_code == 3, ran.stderr
+    assert "diverged" in ran.stderr
+    document = json.loads((tmp_path / "net.json").read_text())
+    assert document["verdict"] == "concern"
+    if (tmp_path / "net.pth").exists():
+        assert all(tensor.isfinite().all() for tensor in weights("net.pth").values())
+
+
+def test_learns_tasks_in_turn(world, tmp_path):
+    ran = run(
+        *flags(world, "--method", "ldifs", "-o", "net.pth", "-f", "json", data=("source",)),
+        *("--task", f"first={world / 'task'}", "--task", f"second={world / 'other'}"),
+    )
+    assert ran.exit_code == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["check"] == "continual"
+    assert {path.name for path in tmp_path.iterdir()} == {"net.ldifs.first.pth", "net.ldifs.second.pth"}
+    rows = document["tables"]["accuracies"]["rows"]
+    assert [(row["after"], row["task"]) for row in rows] == list(
+        itertools.product(("before", "first", "second"), ("first", "second"))
+    )
+    known = {(row["after"], row["task"]): row["accuracy"] for row in rows}
+    assert known["before", "first"] is known["first", "second"] is None
+    values = {one["name"]: one["value"] for one in document["measurements"]}
+    assert values["continual.ldifs.forgetting"] == known["first", "first"] - known["second", "first"]
+    probes = {(row["after"], row["task"]): row["probe"] for row in rows}
+    assert values["continual.ldifs.forward_transfer"] == pytest.approx(
+        probes["first", "second"] - probes["before", "second"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "data", "told"),
+    [
+        (["--method", "ldif"], ("train",), "no such method; nearest: .*ldifs"),
+        (["--method", "plain,plain"], ("train",), "plain named twice"),
+        (["--method", "wise-ft"], ("train",), "needs a finetuned network: give --finetuned, or lp-ft or plain"),
+        (["--method", "unlearn"], ("train",), "needs images of source classes: give --source-data"),
+        (["--method", "lp-ft", "--init", "source"], ("train",), "lp-ft begins with source-lp"),
+        (["--init", "finetuned"], ("train",), "give the network to begin with as --finetuned"),
+        ([], ("val",), "missing: --train-data"),
+        (["--ldifs-weight", "-1"], ("train",), "repair.ldifs.weight"),
+        (["--ldifs-stages", "stom"], ("train",), "stom.*nearest.*stem"),
+        (["-o", "net.txt"], ("train",), "expected a name that ends in"),
+        (["--resume"], ("train",), "give --output"),
+        (["--task", "a"], (), "expected NAME=DIR"),
+        (["--task", "a=nowhere", "--task", "b=nowhere"], (), "expected the folders train and val"),
+    ],
+)
+def test_refuses(world, tmp_path, more, data, told):
+    ran = run(*flags(world, *more, data=data))
+    assert ran.exit_code == 2, ran.stderr
+    assert re.search(told, ran.stderr, re.DOTALL)
+    assert not list(tmp_path.iterdir())

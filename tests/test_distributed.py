@@ -1,0 +1,220 @@
+"""Processes that find each other, add up, and do not wait for one that is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import processes
+from tlaudit import distributed
+from tlaudit.distributed import ALONE, Group, joined
+from tlaudit.errors import DataError, UsageError
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+QUICKLY = 60
+"""Seconds within which all processes are gone after one has died; far more than it takes on a busy machine."""
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in TORCHRUN:
+        monkeypatch.delenv(name, raising=False)
+
+    def put(**values):
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+
+    return put
+
+
+# What runs in the processes
+
+
+def everything():
+    """Call every method once, after having been in another group."""
+    with joined("cpu") as (group, _):
+        before = group.told(17 if group.leads else None)
+    os.environ["MASTER_PORT"] = str(before + int(os.environ["MASTER_PORT"]) % 40000 + 1024)
+    with joined("auto" if not torch.cuda.is_available() else "cpu") as (group, device):
+        rank = group.rank
+        whole = torch.arange(6.0).reshape(2, 3) * (rank + 1)
+        turned = torch.full((3, 4), rank + 1.0).t()
+        numbers = torch.tensor([rank + 1, 10 * rank])
+        exact = torch.tensor(1.0 + 1e-12 * rank, dtype=torch.float64)
+        leaf = torch.nn.Parameter(torch.full((5,), float(rank)))
+        distributed._AT_ONCE = 18
+        group.sum_([whole, numbers, turned, exact, leaf, torch.empty(0)])
+        spread = [torch.full((4,), float(rank)), torch.full((9,), rank)]
+        group.spread_(spread)
+        group.sum_([])
+        value = {"epoch": 3, "name": "größer ☃", "loss": 0.1 + 0.2, "none": None, "list": [1, "x"]}
+        told = group.told(value if group.leads else None)
+        told_nothing = group.told(None if group.leads else 1)
+        group.wait()
+        return {
+            "device": device,
+            "rank": rank,
+            "sums": [whole, numbers, turned, exact, leaf.detach()],
+            "leaf": leaf.requires_grad,
+            "spread": spread,
+            "told": told == value and told_nothing is None,
+        }
+
+
+def fails(how: str):
+    """Be in a group of which one process fails."""
+    with joined("cpu") as (group, _):
+        group.wait()
+        if group.rank == 1:
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise UsageError("no such option")
+        try:
+            if how == "told":
+                group.told(None)
+            group.sum_([torch.ones(3)])
+            group.wait()
+        except DataError as error:
+            sys.stderr.write(f"DataError: {error}\n")
+            raise SystemExit(3) from None
+
+
+# What is asked of them
+
+
+def test_worked_example_of_parts():
+    assert [Group(rank, 4).part(10) for rank in range(4)] == [slice(0, 3), slice(3, 6), slice(6, 8), slice(8, 10)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_parts_are_the_whole(size):
+    for total in range(size, 30):
+        rows = [list(range(total))[Group(rank, size).part(total)] for rank in range(size)]
+        assert [row for some in rows for row in some] == list(range(total))
+        assert max(map(len, rows)) - min(map(len, rows)) <= 1
+
+
+def test_everyone_takes_all_of_too_few_rows():
+    assert {str(Group(rank, 3).part(2)) for rank in range(3)} == {"slice(0, 2, None)"}
+
+
+def test_one_alone_does_nothing():
+    tensor, value = torch.tensor([1.5]), object()
+    ALONE.sum_([tensor])
+    ALONE.spread_([tensor])
+    ALONE.wait()
+    assert ALONE.told(value) is value
+    assert tensor.tolist() == [1.5]
+    assert ALONE.leads
+    assert not Group(1, 2).leads
+
+
+def test_without_torchrun_there_is_one(environment):
+    for name in ("auto", "cuda:1", "mps", "nonsense"):
+        with joined(name) as (group, device):
+            assert (group, device) == (ALONE, name)
+    environment(MASTER_ADDR="somewhere", MASTER_PORT="1")
+    with joined("cpu") as (group, _):
+        assert group == ALONE
+    environment(RANK="0", WORLD_SIZE="1")
+    with joined("cpu") as (group, _):
+        assert group == ALONE
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"RANK": "2"},
+        {"RANK": "x"},
+        {"RANK": "-1"},
+        {"LOCAL_RANK": ""},
+        {"LOCAL_RANK": "3"},
+        {"WORLD_SIZE": "two"},
+        {"WORLD_SIZE": "0"},
+        {"MASTER_ADDR": ""},
+        {"MASTER_PORT": "²"},
+    ],
+    ids=str,
+)
+def test_refuses_an_environment_of_no_torchrun(environment, wrong):
+    environment(**{**TORCHRUN, **wrong})
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(UsageError, match=f"{name}={value}" if value else f"no {name}"), joined("cpu"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["mps", "cuda:0", "nonsense"])
+def test_refuses_a_device_for_several(environment, name):
+    environment(**TORCHRUN)
+    with pytest.raises(UsageError, match=f"cannot share the device '{name}'"), joined(name):
+        pass
+
+
+def test_refuses_more_processes_than_devices(environment, monkeypatch):
+    environment(**TORCHRUN)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UsageError, match="got 1 devices and at least 2 processes"), joined("cuda"):
+        pass
+
+
+def test_every_method_in_two_processes(tmp_path):
+    done = processes.results(2, __file__, "everything", tmp_path)
+    assert [result["rank"] for result in done] == [0, 1]
+    for result in done:
+        whole, numbers, turned, exact, leaf = result["sums"]
+        assert torch.equal(whole, torch.arange(6.0).reshape(2, 3) * 3)
+        assert numbers.tolist() == [3, 10]
+        assert numbers.dtype == torch.int64
+        assert torch.equal(turned, torch.full((4, 3), 3.0))
+        assert exact.item() == pytest.approx(2 + 1e-12, rel=1e-15, abs=0)
+        assert leaf.tolist() == [1.0] * 5
+        assert result["leaf"]
+        assert [tensor.tolist() for tensor in result["spread"]] == [[0.0] * 4, [0] * 9]
+        assert result["told"]
+        assert result["device"] == "cpu"
+
+
+@pytest.mark.parametrize("how", ["killed", "told"])
+def test_others_end_when_one_dies(tmp_path, how):
+    begun = time.monotonic()
+    (first, said), (second, complained) = processes.ended(2, __file__, "fails", tmp_path, how)
+    assert time.monotonic() - begun < QUICKLY
+    assert first == 3
+    assert "DataError: another process of this training has ended" in said
+    assert second == (-signal.SIGKILL if how == "killed" else 1)
+    assert how == "killed" or "no such option" in complained
+
+
+@pytest.mark.slow
+def test_torchrun_ends_when_one_dies(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal, torch\n"
+        "from tlaudit.distributed import joined\n"
+        "with joined('cpu') as (group, _):\n"
+        "    group.wait()\n"
+        "    if group.rank == 0:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    group.sum_([torch.ones(3)])\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = {name: value for name, value in os.environ.items() if name not in TORCHRUN}
+    environment["OMP_NUM_THREADS"] = "1"
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=QUICKLY,
+        cwd=Path(__file__).parent,
+    )
+    assert done.returncode != 0
+    assert "another process of this training has ended" in done.stderr or "SIGKILL" in done.stderr
