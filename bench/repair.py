@@ -28,7 +28,7 @@ from tlaudit.checks.base import LabelledImages
 from tlaudit.data.images import ImageSet
 from tlaudit.data.training import TrainingImages
 from tlaudit.models.preprocess import IMAGENET, Normalizer
-from tlaudit.models.runtime import Execution, resolve_device
+from tlaudit.models.runtime import Execution, keep_memory, resolve_device
 from tlaudit.models.sources import Model, load_model
 from tlaudit.options import RepairOptions, TrainingOptions
 from tlaudit.repair import METHODS
@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
+    keep_memory()  # as the command does
     found = {
         "threads": torch.get_num_threads(),
         "batch_size": options.batch_size,

@@ -157,7 +157,7 @@ class Odd(nn.Module):
     def __init__(self, num_classes):
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = Overwriting()
         self.block = nn.Conv2d(6, 6, 1)
         self.same = nn.Identity()
         self.pair, self.places = Pair(), Places()
@@ -170,6 +170,13 @@ class Odd(nn.Module):
         self.pair(x)
         self.places(x)
         return self.fc(x.mean(dim=(2, 3)))
+
+
+class Overwriting(nn.Module):
+    """Writes over what it is given, whatever anybody sets."""
+
+    def forward(self, x):
+        return x.relu_()
 
 
 class Pair(nn.Module):

@@ -126,6 +126,7 @@ def repair(
         named_files(settings),
     )
     from tlaudit.distributed import joined
+    from tlaudit.models.runtime import keep_memory
     from tlaudit.repair.continual import learn_in_turn, parse_tasks
     from tlaudit.repair.places import Places
     from tlaudit.repair.session import all_methods, chosen_methods, load, run
@@ -133,6 +134,7 @@ def repair(
     if compare:
         options = settings.repair.model_copy(update={"methods": all_methods(settings)})
         settings = settings.model_copy(update={"repair": options})
+    keep_memory()
     where = Places(output.path, steps, resume=resume)
     with joined(settings.execution.device) as (group, device):
         execution = settings.execution.model_copy(update={"device": device})

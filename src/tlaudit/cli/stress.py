@@ -41,5 +41,7 @@ def stress(settings: Settings, output: Output) -> None:
     keep_apart({"--output": output.path, "--report": output.report}, named_files(settings))
     subject = load_subject(source_only(settings), quiet=output.quiet, needed=("source",))
     from tlaudit.checks import run_check
+    from tlaudit.models.runtime import keep_memory
 
+    keep_memory()
     deliver(run_check("stress", subject, settings), output, places)

@@ -20,7 +20,7 @@ REDUCTIONS: tuple[Reduction, ...] = ("channel", "official", "sum")
 EPSILON = 1e-10
 """Added to the norm of a vector before it is divided by it, as in LPIPS and in the released code of LDIFS."""
 
-_AT_ONCE = {"cpu": 2**18}
+_AT_ONCE = {"cpu": 2**19}
 _AT_ONCE_ELSEWHERE = 2**25
 """Numbers of each side that are worked on at once: on the CPU as many as stay in its caches."""
 
@@ -167,21 +167,21 @@ def _normalised_difference(here: Tensor, there: Tensor, scale: float) -> Tensor:
     half of ``‖r‖² + ‖n(t)‖² - ‖n(s)‖²``. What is taken off is brought to the length of `here` first, so that equal
     vectors have the distance 0, and the gradient 0, exactly.
     """
-    norm, other = _norm(here), _norm(there)
-    length, other_length = _padded(norm), _padded(other)
-    torch.sub(here, there.mul_(length / other_length), out=there)
+    norms = torch.stack((_norm(here), _norm(there)))
+    # Norms that overflowed tell nothing.
+    lengths = (norms + EPSILON).masked_fill_(norms.isinf(), torch.nan)
+    shares = (norms / lengths).square_()
+    norm, length = norms[0], lengths[0]
+    torch.addcmul(here, there, length / lengths[1], value=-1, out=there)
     squared = _norm(there).div_(length).square_()
-    along = (norm / length).square_().sub_((other / other_length).square_()).add_(squared)
-    outward = (along * scale / norm / length).masked_fill_(norm == 0, 0)
-    there.mul_((2 * scale / length / length).masked_fill_(norm == 0, 0)).addcmul_(here, outward, value=-1)
+    along = shares[0].sub_(shares[1]).add_(squared)
+    nothing = norm == 0
+    outward = along.mul_(scale).div_(norm).div_(length).masked_fill_(nothing, 0)
+    inward = length.square().reciprocal_().mul_(2 * scale).masked_fill_(nothing, 0)
+    there.mul_(inward).addcmul_(here, outward, value=-1)
     return squared.sum()
 
 
 def _norm(vectors: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return norm
-
-
-def _padded(norm: Tensor) -> Tensor:
-    """Norms that can be divided by; those that overflowed tell nothing."""
-    return (norm + EPSILON).masked_fill_(norm.isinf(), torch.nan)

@@ -170,7 +170,7 @@ class _Course:
         group = self.trainer.group
         lingering: list[int] = []
         if "lingering" in self.method.needs and group.leads:
-            judge = Judge(ground.subject, ground.settings.repair)
+            judge = Judge(ground.subject, ground.settings.repair, ground.settings.lingering)
             lingering = list(judge.before(ground.before).lingering_classes)
         return ground.bench(init, tuple(group.told(lingering)), None)
 

@@ -6,8 +6,6 @@ import copy
 import dataclasses
 from typing import TYPE_CHECKING
 
-import torch
-
 from tlaudit.checks.assembly import assemble
 from tlaudit.checks.base import settled
 from tlaudit.data.training import TrainingImages
@@ -176,14 +174,7 @@ class Ground:
 
     def _share(self, network: nn.Module) -> None:
         """Take the weights of the first process: sums may end in other digits on another machine."""
-        if self._group.size == 1:
-            return
-        tensors = [tensor.detach() for tensor in (*network.parameters(), *network.buffers())]
-        with torch.no_grad():
-            if not self._group.leads:
-                for tensor in tensors:
-                    tensor.zero_()
-            self._group.sum_(tensors)
+        self._group.spread_([tensor.detach() for tensor in (*network.parameters(), *network.buffers())])
 
     def _preprocessing(self) -> Preprocessing:
         table = self.settings.preprocess

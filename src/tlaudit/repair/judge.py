@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NO_SOURCE = "no source images were given (--source-data)"
 NO_TARGET = "no target images were given (--target-data)"
 ONE_CLASS = "with one class every prediction is right"
+_ADVICE = "give a smaller {} in [lingering] of tlaudit.toml"
 _SOURCE_AXES = ("source_top1", "source_probability")
 
 
@@ -181,9 +182,9 @@ class Judge:
         if not subject.target.items:
             return NO_TARGET, p_lo
         if options.k > total:
-            return f"k = {options.k} exceeds the number of source classes ({total}); give a smaller --k", p_lo
+            return f"k = {options.k} exceeds the number of source classes ({total}); {_ADVICE.format('k')}", p_lo
         if p_lo >= 1:
-            return f"no probability can exceed p_lo = {p_lo:g}; give --p-lo below 1", p_lo
+            return f"no probability can exceed p_lo = {p_lo:g}; {_ADVICE.format('p_lo')}", p_lo
         network = subject.network(subject.pair.source.module, "source")
         prediction = subject.predict(subject.target, {"source": network}, "target images")
         prevalences = torch.zeros(total, dtype=torch.int64)

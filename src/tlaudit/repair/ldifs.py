@@ -81,7 +81,7 @@ class KeptFeatures(Objective):
 
     def begin(self, network: nn.Module) -> None:  # noqa: ARG002 - all that counts is the source
         """Bring the source to the device."""
-        self._placed = self._execution.place(self._source)
+        self._placed = _writing_anew(self._execution.place(self._source))
 
     def __call__(self, network: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
         """Give the terms ``cross_entropy`` and ``ldifs``."""
@@ -179,7 +179,7 @@ def _survey(bench: Bench, stages: Sequence[str]) -> tuple[Call, ...]:
     side = bench.preprocessing.crop
     pixels = torch.zeros(2, 3, side, side)
     # The source as it is on the bench: on the CPU, whatever the training runs on.
-    source = shared_copy(bench.source.module)
+    source = _writing_anew(shared_copy(bench.source.module))
     seen: list[tuple[str, Tensor, int]] = []
 
     def note(path: str, output: object) -> None:
@@ -207,6 +207,14 @@ def _survey(bench: Bench, stages: Sequence[str]) -> tuple[Call, ...]:
         )
         for path, tensor, writes in seen
     )
+
+
+def _writing_anew(network: nn.Module) -> nn.Module:
+    """Keep modules such as ReLU from writing over what the stage before them gave: cheaper than a copy of it."""
+    for module in network.modules():
+        if getattr(module, "inplace", False) is True:
+            setattr(module, "inplace", False)  # noqa: B010 - no attribute that torch declares
+    return network
 
 
 def _features(path: str, output: object, images: int) -> Tensor:

@@ -10,7 +10,7 @@ from tlaudit.checks.base import Stopwatch
 from tlaudit.distributed import ALONE
 from tlaudit.errors import DataError, UsageError
 from tlaudit.models.pair import load_pair
-from tlaudit.models.wording import nearest
+from tlaudit.models.wording import listed, nearest
 from tlaudit.progress import silent
 from tlaudit.repair import METHODS
 from tlaudit.repair.ground import Ground
@@ -18,9 +18,10 @@ from tlaudit.repair.judge import Judge
 from tlaudit.repair.told import Outcome, told
 from tlaudit.repair.trainer import Trainer
 from tlaudit.results import Finding
+from tlaudit.training.together import unmatched
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import nn
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tlaudit.models.sources import Model
     from tlaudit.options import ModelOptions, Settings
     from tlaudit.progress import Progress
-    from tlaudit.repair.base import Bench, Init, Method
+    from tlaudit.repair.base import Bench, Init, Method, Setup
     from tlaudit.repair.places import Places
     from tlaudit.results import CheckResult
 
@@ -152,7 +153,9 @@ class _Session:
 
     def __post_init__(self) -> None:
         leads = self.trainer.group.leads
-        self.judge = Judge(self.ground.subject, self.ground.settings.repair) if leads else None
+        self.judge = (
+            Judge(self.ground.subject, self.ground.settings.repair, self.ground.settings.lingering) if leads else None
+        )
         self.before = self.judge.before(self.ground.before) if self.judge is not None else None
         lingering = list(self.before.lingering_classes) if self.before is not None else []
         self.lingering = tuple(self.trainer.group.told(lingering))
@@ -164,7 +167,7 @@ class _Session:
         bench = self._bench(init, method)
         setup = method.setup(bench)
         trained, diverged = self.trainer.train(method.name, method, init, setup, bench, self.ground.val)
-        findings = list(setup.findings)
+        findings = [*setup.findings, *self._drawn_apart(setup)]
         if diverged is not None:
             findings.append(Finding(code="repair.diverged", severity="error", message=f"{method.name}: {diverged}"))
         if trained is None:
@@ -186,6 +189,18 @@ class _Session:
             variants=tuple(variants),
             diverged=diverged,
         )
+
+    def _drawn_apart(self, setup: Setup) -> Iterator[Finding]:
+        """Say where several processes do not do what one would."""
+        if self.trainer.group.size == 1 or setup.objective is None:
+            return
+        apart = unmatched(setup.network)
+        if apart:
+            message = (
+                f"{listed(apart)} draw random numbers of their own in each of {self.trainer.group.size} processes: the "
+                "network is not the one that a single process makes."
+            )
+            yield Finding(code="repair.drawn_apart", severity="warning", message=message)
 
     def _bench(self, init: Init, method: Method) -> Bench:
         ground = self.ground
