@@ -84,14 +84,14 @@ class Ground:
         self.normalizer = Normalizer(self.preprocessing, self.execution.device)
         self.findings: list[Finding] = []
         self.starts: dict[Init, nn.Module] = {}
-        self.before = finetuned if finetuned is not None else self.model(self.start("source-lp"), BEFORE_LP)
+        self.before = finetuned if finetuned is not None else self._with_probe()
         self.subject = self._subject(folder)
 
     def regarding(self, source: Model) -> Ground:
         """Give the same task and images for another network of the source's form, which takes the source's place."""
         other = copy.copy(self)
         other.source, other.findings, other.starts = source, [], {}
-        other.before = other.model(other.start("source-lp"), BEFORE_LP)
+        other.before = other._with_probe()  # noqa: SLF001 - a copy of this one
         pair = dataclasses.replace(join(source, other.before), findings=())
         other.subject = dataclasses.replace(self.subject, pair=pair)
         return other
@@ -151,6 +151,10 @@ class Ground:
             classes=self.task.classes,
             preprocessing=self.preprocessing,
         )
+
+    def _with_probe(self) -> Model:
+        """The source with a linear probe for a head."""
+        return self.model(self.start("source-lp"), f"{self.source.record.spec} with a linear probe")
 
     def _begun(self, init: Init) -> nn.Module:
         if init == "finetuned":

@@ -15,7 +15,7 @@ from tlaudit.errors import UsageError
 from tlaudit.measure.feature_distance import feature_distance
 from tlaudit.models.heads import within
 from tlaudit.models.runtime import class_scores, shared_copy
-from tlaudit.models.taps import tapped
+from tlaudit.models.taps import entered, tapped
 from tlaudit.models.token_grid import infer_grid
 from tlaudit.models.wording import nearest
 from tlaudit.repair.base import Bench, Method, Setup
@@ -40,10 +40,10 @@ class Ldifs(Method):
     def setup(self, bench: Bench) -> Setup:
         """Find the stages and what is to be known of them; see `Method.setup`."""
         options = bench.options.ldifs
-        calls = _survey(bench, _chosen(bench.source, bench.head, options.stages))
+        source, calls = _survey(bench, _chosen(bench.source, bench.head, options.stages))
         if not options.weight:
             return Setup(bench.start, bench.training, CrossEntropy())
-        return Setup(bench.start, bench.training, KeptFeatures(bench.source.module, calls, options, bench.execution))
+        return Setup(bench.start, bench.training, KeptFeatures(source, calls, options, bench.execution))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class KeptFeatures(Objective):
 
     def begin(self, network: nn.Module) -> None:  # noqa: ARG002 - all that counts is the source
         """Bring the source to the device."""
-        self._placed = _writing_anew(self._execution.place(self._source))
+        self._placed = self._execution.place(self._source)
 
     def __call__(self, network: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
         """Give the terms ``cross_entropy`` and ``ldifs``."""
@@ -170,16 +170,18 @@ def _chosen(source: Model, head: str, named: Sequence[str] | None) -> tuple[str,
     return tuple(dict.fromkeys(named))
 
 
-def _survey(bench: Bench, stages: Sequence[str]) -> tuple[Call, ...]:
-    """Run the source once, and see in which order the stages run and what becomes of what they give.
+def _survey(bench: Bench, stages: Sequence[str]) -> tuple[nn.Module, tuple[Call, ...]]:
+    """Run the source, and see in which order the stages run and what becomes of what they give.
+
+    Returns:
+        The source as it is to be run, and the runs of its stages.
 
     Raises:
         UsageError: If a stage never runs, or gives no features.
     """
     side = bench.preprocessing.crop
     pixels = torch.zeros(2, 3, side, side)
-    # The source as it is on the bench: on the CPU, whatever the training runs on.
-    source = _writing_anew(shared_copy(bench.source.module))
+    source = _writing_apart(bench, stages, pixels)
     seen: list[tuple[str, Tensor, int]] = []
 
     def note(path: str, output: object) -> None:
@@ -198,7 +200,7 @@ def _survey(bench: Bench, stages: Sequence[str]) -> tuple[Call, ...]:
     # All of these live, so that what has one address is one memory.
     kept = [tensor for _, tensor, writes in seen if _writes(tensor) == writes]
     addresses = [_address(tensor) for tensor in (pixels, *source.parameters(), *source.buffers(), *kept)]
-    return tuple(
+    return source, tuple(
         Call(
             path,
             _channels(tensor, side),
@@ -209,12 +211,30 @@ def _survey(bench: Bench, stages: Sequence[str]) -> tuple[Call, ...]:
     )
 
 
-def _writing_anew(network: nn.Module) -> nn.Module:
-    """Keep modules such as ReLU from writing over what the stage before them gave: cheaper than a copy of it."""
-    for module in network.modules():
-        if getattr(module, "inplace", False) is True:
-            setattr(module, "inplace", False)  # noqa: B010 - no attribute that torch declares
-    return network
+def _writing_apart(bench: Bench, stages: Sequence[str], pixels: Tensor) -> nn.Module:
+    """Give a copy of the source in which no module such as ReLU writes over what a stage gave.
+
+    That takes less time than a copy of the features. It shares the source's weights, and lies on the CPU as it does.
+    """
+    source = shared_copy(bench.source.module)
+    given: list[Tensor] = []
+    writers: dict[str, nn.Module] = {}
+    inside = {path: one for path, one in source.named_modules() if getattr(one, "inplace", False) is True}
+
+    def look(path: str, taken: object) -> None:
+        if isinstance(taken, torch.Tensor) and _address(taken) in map(_address, given):
+            writers[path] = inside[path]
+
+    with (
+        torch.no_grad(),
+        asked("source", Network(source, bench.preprocessing), "repair"),
+        tapped(source, stages, lambda path, output: given.append(_features(path, output, len(pixels)))),
+        entered(source, inside, look),
+    ):
+        class_scores(source, pixels)
+    for module in writers.values():
+        setattr(module, "inplace", False)  # noqa: B010 - no attribute that torch declares
+    return source
 
 
 def _features(path: str, output: object, images: int) -> Tensor:

@@ -14,7 +14,7 @@ _PERCENT = {"share"}
 
 VERDICTS = {
     "concern": ("Concern", "Something to act on."),
-    "clear": ("Clear", "Nothing of the kind was found."),
+    "clear": ("Clear", "Nothing to act on was found."),
     "open": ("Open", "It cannot be said from what was measured."),
 }
 """The verdicts in a word and in a sentence."""
