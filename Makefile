@@ -11,8 +11,8 @@ demo: $(READY)  ## run the main job on the embedded world
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -q
 
-test-fast: $(READY)  ## all but the slow tests
-	$(BIN)/python -m pytest -q -m "not slow and not browser and not realdata"
+test-fast: $(READY)  ## all but the slow tests, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not realdata"
 
 check: $(READY)  ## formatting, lint, types
 	$(BIN)/ruff format --check src tests bench

@@ -199,7 +199,7 @@ def repair(
     source_data: str | Path | None = None,
     *,
     finetuned: Model | None = None,
-    methods: Sequence[str] = ("ldifs",),
+    methods: str | Sequence[str] = ("ldifs",),
     output: str | Path | None = None,
     steps: str | Path | None = None,
     resume: bool = False,
@@ -241,7 +241,7 @@ def repair(
         DataError: If no image can be read, a file cannot be written, or a training diverges.
     """
     images = {"source": source_data, "val": val_data, "class_map": class_map, "strict": strict, "limit": limit}
-    chosen = {"methods": tuple(methods), "train": train_data, **options}
+    chosen = {"methods": methods if isinstance(methods, str) else tuple(methods), "train": train_data, **options}
     sections = {"data": images, "repair": chosen, "preprocess": preprocess or {}, "execution": execution or {}}
     settings = settle(sections)
     places = Places(_path(output), _path(steps), resume=resume)

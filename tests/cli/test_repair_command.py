@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
 import json
 import os
@@ -14,11 +15,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from typer.testing import CliRunner
 
 import tiny
 from tlaudit.cli import app as application
 from tlaudit.models.checkpoint import read_checkpoint
+from tlaudit.models.pretrained import fingerprint
+from tlaudit.models.sources import load_model
 from tlaudit.repair import METHODS
 from tlaudit.training import loop
 
@@ -211,6 +215,119 @@ def test_learns_tasks_in_turn(world, tmp_path):
     )
 
 
+def metadata(path):
+    with safe_open(path, framework="pt") as archive:
+        told = archive.metadata()
+    return json.loads(told["tlaudit.parents"]), json.loads(told["tlaudit.recipe"])
+
+
+def test_checkpoints_name_what_they_were_made_of(world):
+    ran = run(*flags(world, "--method", "lp-ft,unlearn,wise-ft", "-o", "net.safetensors", "--epochs", "1"))
+    assert ran.exit_code == 0, ran.stderr
+    parents, recipe = metadata("net.lp-ft.safetensors")
+    assert parents.keys() == {"source", "training images"}
+    assert parents["source"] == hashlib.sha256((world / "source.pth").read_bytes()).hexdigest()
+    assert (recipe["method"], recipe["init"], recipe["training.epochs"]) == ("lp-ft", "source-lp", 1)
+    parents, _ = metadata("net.unlearn.safetensors")
+    assert parents.keys() == {"source", "training images", "names and classes of source images"}
+    parents, recipe = metadata("net.wise-ft.safetensors")
+    mixed = load_model("net.lp-ft.safetensors", arch=tiny.OWN, head="fc").module
+    assert parents["finetuned"] == fingerprint(mixed.state_dict())
+    assert "init" not in recipe
+    assert not any(key.startswith("training.") for key in recipe)
+
+
+def test_a_finetuned_network_that_nothing_was_made_of_is_no_parent(world):
+    more = ["--finetuned", world / "finetuned.pth", "-o", "net.safetensors", "--epochs", "1"]
+    assert run(*flags(world, *more, "--method", "plain", data=("train",))).exit_code == 0
+    assert "finetuned" not in metadata("net.safetensors")[0]
+    assert run(*flags(world, *more, "--method", "plain", "--init", "finetuned", data=("train",))).exit_code == 0
+    assert metadata("net.safetensors")[0]["finetuned"] == read_checkpoint(world / "finetuned.pth").sha256
+
+
+def test_nothing_is_written_over_what_is_read_or_written(world, tmp_path):
+    source = tmp_path / "net.plain.pth"
+    source.write_bytes((world / "source.pth").read_bytes())
+    command = flags(world, "--method", "plain,lp-ft", data=("train",))
+    command[2] = source
+    ran = run(*command, "-o", "net.pth")
+    assert ran.exit_code == 2
+    assert "both --source and --output of plain name it" in ran.stderr
+    assert source.read_bytes() == (world / "source.pth").read_bytes()
+    ran = run(*flags(world, "--method", "plain,lp-ft", data=("train",)), "--steps", "s.csv", "--result", "s.plain.csv")
+    assert ran.exit_code == 2
+    assert "both --result (csv) and --steps of plain name it" in ran.stderr
+
+
+def test_says_where_there_is_nothing_to_go_on_from(world, tmp_path):
+    command = flags(world, "--method", "plain", "--epochs", "1", "-o", "net.pth", data=("train",))
+    ran = run(*command, "--resume")
+    assert ran.exit_code == 0
+    assert "net.pth.state: no saved state is there, so that this training begins anew" in ran.stderr
+    (tmp_path / "net.pth.state").write_bytes(b"something")
+    ran = run(*command)
+    assert ran.exit_code == 0
+    assert "a saved training is replaced by a new one; --resume would have gone on with it" in ran.stderr
+
+
+def test_what_came_to_nothing_does_not_take_the_rest_with_it(world, tmp_path):
+    ran = run(
+        *flags(world, "--method", "lp-ft,linear-probe,wise-ft", "--result", "net.json"),
+        *("--optimizer", "sgd", "--learning-rate", "10", "--clip", "0", "--weight-decay", "10", "--momentum", "0.99"),
+        *("--warmup", "0", "--epochs", "1", "--train-batch-size", "2"),
+    )
+    assert ran.exit_code == 3
+    document = json.loads((tmp_path / "net.json").read_text())
+    diverged = [one["message"] for one in document["findings"] if one["code"] == "repair.diverged"]
+    assert len(diverged) == 2
+    assert any("wise-ft: the training whose network it takes came to nothing" in message for message in diverged)
+    assert "linear-probe" in {row["method"] for row in document["tables"]["pareto"]["rows"]}
+
+
+def test_probes_are_those_of_erosion(world, tmp_path):
+    common = ["--arch", tiny.OWN, "--head", "fc", "--resize", "16", "--crop", "16", "-j", "0", "-f", "json"]
+    ran = run(
+        *("erosion", "--source", world / "source.pth", "--finetuned", world / "finetuned.pth", *common),
+        *("--data", world / "source", "--probe", "-b", "5"),
+    )
+    assert ran.exit_code == 0, ran.stderr
+    eroded = {one["name"]: one["value"] for one in json.loads(ran.stdout)["measurements"]}["erosion.delta_lp"]
+    ran = run(*flags(world, "--finetuned", world / "finetuned.pth", "--method", "linear-probe", "-f", "json"))
+    assert ran.exit_code == 0, ran.stderr
+    values = {one["name"]: one["value"] for one in json.loads(ran.stdout)["measurements"]}
+    assert values["repair.before.delta_lp"] == eroded
+
+
+def test_a_sequence_says_what_it_does_not_look_at(world):
+    tasks = ["--task", f"first={world / 'task'}", "--task", f"second={world / 'other'}"]
+    ran = run(*flags(world, *tasks, "--method", "unlearn", data=()))
+    assert ran.exit_code == 2
+    assert "unlearn needs images of source classes" in ran.stderr
+    ran = run(*flags(world, *tasks, "--method", "lp-ft", "--epochs", "1", "-f", "json", data=("train", "val")))
+    assert ran.exit_code == 0, ran.stderr
+    assert "--task names what is learnt and asked about, so that --train-data, --val-data say nothing" in ran.stderr
+
+
+def test_a_sequence_goes_on_without_what_diverged(world, tmp_path):
+    ran = run(
+        *flags(world, "--method", "plain,linear-probe", "--result", "net.json", data=()),
+        *("--task", f"first={world / 'task'}", "--task", f"second={world / 'other'}"),
+        *("--optimizer", "sgd", "--learning-rate", "10", "--clip", "0", "--weight-decay", "10", "--momentum", "0.99"),
+        *("--warmup", "0", "--epochs", "1", "--train-batch-size", "2"),
+    )
+    assert ran.exit_code == 3
+    assert "plain, task first" in ran.stderr
+    document = json.loads((tmp_path / "net.json").read_text())
+    assert document["verdict"] == "concern"
+    assert {row["method"] for row in document["tables"]["accuracies"]["rows"]} == {"linear-probe"}
+
+
+def test_options_of_a_method_that_is_not_run_are_noticed(world):
+    ran = run(*flags(world, "--method", "linear-probe", "--l1-weight", "3", data=("train",)))
+    assert ran.exit_code == 0
+    assert "l1: options of a method that is not run: weight" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("more", "data", "told"),
     [
@@ -226,10 +343,13 @@ def test_learns_tasks_in_turn(world, tmp_path):
         (["-o", "net.txt"], ("train",), "expected a name that ends in"),
         (["--resume"], ("train",), "give --output"),
         (["--task", "a"], (), "expected NAME=DIR"),
+        (["--task", "..=x", "--task", "b=y"], (), "is part of file names"),
+        (["--method", "wise-ft", "--finetuned", "FINETUNED", "--init", "source"], ("train",), "no network of its own"),
         (["--task", "a=nowhere", "--task", "b=nowhere"], (), "expected the folders train and val"),
     ],
 )
 def test_refuses(world, tmp_path, more, data, told):
+    more = [world / "finetuned.pth" if part == "FINETUNED" else part for part in more]
     ran = run(*flags(world, *more, data=data))
     assert ran.exit_code == 2, ran.stderr
     assert re.search(told, ran.stderr, re.DOTALL)

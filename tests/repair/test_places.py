@@ -27,7 +27,7 @@ def test_of_several_each_has_its_own(tmp_path):
 
 def test_nothing_is_written_unless_named():
     places = Places()
-    places.refuse(["ldifs"])
+    places.refuse(["ldifs"], {})
     assert (places.checkpoint_of("a", ["a"]), places.steps_of("a", ["a"]), places.state_of("a", ["a"])) == (None,) * 3
 
 
@@ -51,10 +51,25 @@ def test_forgets_states(tmp_path):
 )
 def test_refuses(places, message):
     with pytest.raises(UsageError, match=message):
-        places.refuse(["ldifs"])
+        places.refuse(["ldifs"], {})
 
 
 def test_refuses_a_folder_that_is_read_only(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(UsageError, match="is not writable"):
-        Places(tmp_path / "net.pth").refuse(["ldifs"])
+        Places(tmp_path / "net.pth").refuse(["ldifs"], {})
+
+
+@pytest.mark.parametrize(
+    ("given", "read", "message"),
+    [
+        ({"checkpoint": "net.pth"}, {"--source": "net.b.pth"}, "both --source and --output of b name it"),
+        ({"steps": "s.csv", "others": {"--result (csv)": "s.a.csv"}}, {}, r"both --result \(csv\) and --steps of a"),
+        ({"checkpoint": "net.pth"}, {"--finetuned": "net.a.pth.state"}, "both --finetuned and the saved state of a"),
+    ],
+)
+def test_refuses_to_write_over_anything_else(tmp_path, given, read, message):
+    others = {option: tmp_path / name for option, name in given.pop("others", {}).items()}
+    places = Places(**{key: tmp_path / name for key, name in given.items()}, others=others)
+    with pytest.raises(UsageError, match=message):
+        places.refuse(["a", "b"], {option: tmp_path / name for option, name in read.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,11 @@ from tlaudit.errors import DivergedError, UsageError
 
 if TYPE_CHECKING:
     from tlaudit.options import Settings
+
+log = logging.getLogger(__name__)
+
+_ROWS = 200
+"""Of all methods together there are a hundred, and none is to be left out."""
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _OWN = (
@@ -52,6 +58,15 @@ _OWN = (
             typer.Option(
                 "--result", help="File for the before/after document, .json .csv .md …", rich_help_panel=OUTPUT_PANEL
             ),
+        ],
+    ),
+    inspect.Parameter(
+        "top",
+        _KEYWORD,
+        default=_ROWS,
+        annotation=Annotated[
+            int,
+            typer.Option("--top", min=0, help="Rows of a table that people read.", rich_help_panel=OUTPUT_PANEL),
         ],
     ),
     inspect.Parameter(
@@ -132,15 +147,18 @@ def repair(
     from tlaudit.repair.session import all_methods, chosen_methods, load, run
 
     if compare:
-        options = settings.repair.model_copy(update={"methods": all_methods(settings)})
+        options = settings.repair.model_copy(update={"methods": all_methods(settings, in_turn=bool(task))})
         settings = settings.model_copy(update={"repair": options})
     keep_memory()
-    where = Places(output.path, steps, resume=resume)
+    others = {"--report": output.report} | {f"--result ({form})": place for form, place in places.items()}
+    where = Places(output.path, steps, resume=resume, others=others)
     with joined(settings.execution.device) as (group, device):
         execution = settings.execution.model_copy(update={"device": device})
         settings = settings.model_copy(update={"execution": execution})
         progress = ProgressBar(quiet=output.quiet or not group.leads)
         tasks = parse_tasks(task) if task else {}
+        if tasks:
+            _warn_of_other_images(settings)
         source, finetuned = load(settings.models)
         if tasks:
             methods = chosen_methods(settings.repair.methods)
@@ -156,3 +174,15 @@ def repair(
     if diverged:
         raise DivergedError("; ".join(diverged))
     where.forget(names)
+
+
+def _warn_of_other_images(settings: Settings) -> None:
+    """Say what of the options and of the file a sequence of tasks does not look at."""
+    named = {
+        "--train-data": settings.repair.train,
+        "--val-data": settings.data.val,
+        "--finetuned": settings.models.finetuned,
+    }
+    idle = [option for option, value in named.items() if value is not None]
+    if idle:
+        log.warning("--task names what is learnt and asked about, so that %s say nothing", ", ".join(idle))

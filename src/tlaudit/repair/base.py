@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from tlaudit.errors import UsageError
 from tlaudit.results import Finding
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tlaudit.models.preprocess import Normalizer
     from tlaudit.models.runtime import Execution
     from tlaudit.models.sources import Model
-    from tlaudit.options import RepairOptions
+    from tlaudit.options import RepairOptions, Settings
     from tlaudit.results import Preprocessing
     from tlaudit.training.objective import Objective
 
@@ -82,7 +83,7 @@ class Method:
         name: As ``--method`` takes it.
         summary: What it does, in half a sentence.
         init: Network it begins with where the user does not say.
-        inits: Those it may begin with.
+        inits: Those it may begin with; none for a method that makes its own of the finetuned network.
         needs: What it cannot do without.
     """
 
@@ -120,3 +121,13 @@ def pictures_left_out(name: str, pool: PicturePool) -> tuple[Finding, ...]:
         f"{pool.available - kept - broken} had no room."
     )
     return (Finding(code="repair.pictures_left_out", severity="info", message=message),)
+
+
+def refuse_without_images(method: Method, settings: Settings) -> None:
+    """Find out that a method has no images of source classes, which it cannot do without.
+
+    Raises:
+        UsageError: If so.
+    """
+    if {"source_data", "lingering"} & method.needs and settings.data.source is None:
+        raise UsageError(f"--method {method.name} needs images of source classes: give --source-data")

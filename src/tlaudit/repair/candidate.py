@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlaudit.models.checkpoint import write_checkpoint
@@ -13,7 +14,6 @@ from tlaudit.results import KeyMatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from torch import nn
 
@@ -66,6 +66,12 @@ def candidate(
         stages=tuple(stage for stage in form.stages if not within(stage, head)),
         record=record,
     )
+
+
+def files_of(*models: Model | None) -> dict[str, Path]:
+    """Give the files that models were loaded from, by the option that names them: the source's, the finetuned one's."""
+    named = zip(("--source", "--finetuned"), models, strict=False)
+    return {option: Path(model.record.spec) for option, model in named if model and Path(model.record.spec).is_file()}
 
 
 def write_candidate(path: Path, model: Model, *, parents: Mapping[str, str], recipe: Mapping[str, Cell]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from tlaudit.models.pair import hybrid
 from tlaudit.models.pretrained import fingerprint
 from tlaudit.models.runtime import class_scores
 from tlaudit.progress import silent
+from tlaudit.repair.base import refuse_without_images
+from tlaudit.repair.candidate import files_of
 from tlaudit.repair.continual_told import Sequence, told
 from tlaudit.repair.ground import Ground
 from tlaudit.repair.judge import Judge
@@ -35,9 +38,10 @@ if TYPE_CHECKING:
     from tlaudit.progress import Progress
     from tlaudit.repair.base import Bench, Init, Method
     from tlaudit.repair.places import Places
-    from tlaudit.results import CheckResult
+    from tlaudit.results import CheckResult, Finding
 
 SETS = ("train", "val")
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 def parse_tasks(given: Iterable[str]) -> dict[str, Path]:
@@ -49,8 +53,10 @@ def parse_tasks(given: Iterable[str]) -> dict[str, Path]:
     tasks: dict[str, Path] = {}
     for text in given:
         name, equals, folder = text.partition("=")
-        if not equals or not name or not folder or "/" in name:
-            raise UsageError(f"--task {text}: expected NAME=DIR")
+        if not equals or not _NAME.fullmatch(name) or not folder:
+            raise UsageError(
+                f"--task {text}: expected NAME=DIR; the name, of letters, digits and any of _-., is part of file names"
+            )
         if name in tasks:
             raise UsageError(f"--task {name}: named twice")
         missing = [part for part in SETS if not (Path(folder) / part).is_dir()]
@@ -95,13 +101,22 @@ def learn_in_turn(
     if idle:
         raise UsageError(f"--method {idle[0]}: weights between two networks are no training, so there is no sequence")
     names = [f"{method}.{task}" for method in methods for task in tasks]
-    places.refuse(names)
+    for method in methods.values():
+        refuse_without_images(method, settings)
+    places.refuse(names, files_of(source))
     grounds = {name: _ground(source, folder, settings, progress, group) for name, folder in tasks.items()}
     trainer = Trainer(places, names, progress, group)
-    sequences = [_Course(source, grounds, method, trainer).run() for method in methods.values()]
+    sequences, diverged = [], []
+    for method in methods.values():
+        try:
+            sequences.append(_Course(source, grounds, method, trainer).run())
+        except DivergedError as error:
+            diverged.append(f"{method.name}, {error}")
+    if not sequences:
+        raise DivergedError("; ".join(diverged))
     if not group.leads:
         return None
-    return told(next(iter(grounds.values())), list(grounds.values()), list(tasks), sequences, watch)
+    return told(grounds, sequences, diverged, watch)
 
 
 def _ground(source: Model, folder: Path, settings: Settings, progress: Progress, group: Group) -> Ground:
@@ -122,6 +137,7 @@ class _Course:
         trainer: Trains and writes.
         learnt: Networks after each task.
         regarded: The tasks for the network that the last one left, with a linear probe for a head.
+        findings: What the reader has to know of how networks came about.
     """
 
     source: Model
@@ -130,6 +146,7 @@ class _Course:
     trainer: Trainer
     learnt: dict[str, Model] = field(default_factory=dict)
     regarded: dict[str, Ground] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
     def run(self) -> Sequence:
         """Learn all tasks; after each one ask about all of them."""
@@ -146,7 +163,7 @@ class _Course:
                 own[name, earlier] = self._right(network, earlier)
             self._probe(name, reference, probes)
             known[name] = self._source_right(reference)
-        return Sequence(self.method.name, own, probes, known)
+        return Sequence(self.method.name, own, probes, known, tuple(self.findings))
 
     def _learn(self, name: str) -> Model:
         """Learn a task from what the one before left."""
@@ -157,11 +174,15 @@ class _Course:
             raise UsageError(f"--init {init}: in a sequence {self.method.name} begins with source-lp or source")
         bench = self._bench(ground, init)
         setup = self.method.setup(bench)
+        told = (*ground.findings, *setup.findings, *self.trainer.drawn_apart(setup))
+        self.findings += [one.model_copy(update={"message": f"{name}: {one.message}"}) for one in told]
         label = f"{self.method.name}.{name}"
         trained, diverged = self.trainer.train(label, self.method, init, setup, bench, ground.val)
         if trained is not None:
             model = ground.model(trained.network, label)
-            self.trainer.write(label, model, self.method, init, bench, {"first": self.source.record.sha256})
+            parents = {"first": self.source.record.sha256}
+            trained_here = bool(trained.history)
+            self.trainer.write(label, model, self.method, init, bench, parents, trained=trained_here)
         if trained is None or diverged is not None:
             raise DivergedError(f"task {name}: {diverged}", trained)
         return model
@@ -171,7 +192,7 @@ class _Course:
         lingering: list[int] = []
         if "lingering" in self.method.needs and group.leads:
             judge = Judge(ground.subject, ground.settings.repair, ground.settings.lingering)
-            lingering = list(judge.before(ground.before).lingering_classes)
+            lingering = list(judge.lingering(ground.before))
         return ground.bench(init, tuple(group.told(lingering)), None)
 
     def _probe(self, after: str, model: Model, probes: dict[tuple[str, str], Tensor]) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from tlaudit.checks.base import provenance
 from tlaudit.checks.measured import Quantity, Recorder
 from tlaudit.exhibits import Heatmap, Lines
-from tlaudit.results import CheckResult, Column, Table
+from tlaudit.results import CheckResult, Column, Finding, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -52,41 +52,50 @@ class Sequence:
         own: By last task learnt and task asked, which held-out images the task's own head gets right, ``(N,)`` bool.
         probes: The same of linear probes; an empty name is the source network.
         source: By last task learnt, which source images are got right under the source's head; maybe none.
+        findings: What the reader has to know of how the networks came about.
     """
 
     method: str
     own: dict[tuple[str, str], Tensor]
     probes: dict[tuple[str, str], Tensor]
     source: dict[str, Tensor]
+    findings: tuple[Finding, ...] = ()
 
 
 def told(
-    ground: Ground, grounds: list[Ground], tasks: list[str], sequences: list[Sequence], watch: Stopwatch
+    grounds: Mapping[str, Ground], sequences: list[Sequence], diverged: list[str], watch: Stopwatch
 ) -> CheckResult:
     """Put a sequence into a result.
 
     Args:
-        ground: Of the first task.
-        grounds: Of all tasks.
-        tasks: Their names, in order.
+        grounds: Of all tasks by name, in order.
         sequences: One for each method.
+        diverged: Why there is none of a method.
         watch: Started with the run.
     """
+    tasks, ground = list(grounds), next(iter(grounds.values()))
     judge = ground.settings.repair.judge
     recorder = Recorder(_quantities(tasks, sequences), ground.seed, judge.bootstrap, judge.confidence)
     measurements = [found for sequence in sequences for found in _measured(sequence, tasks, recorder)]
     by_name = {measurement.name: measurement for measurement in measurements}
     records: dict[str, DataRecord] = {}
-    for name, one in zip(tasks, grounds, strict=True):
+    for name, one in grounds.items():
         assert one.val is not None  # a task has such images
         records |= {f"{name}.training": one.training.record, f"{name}.validation": one.val.record}
     resolved: dict[str, Cell] = {"tasks": ", ".join(tasks), "methods": ", ".join(one.method for one in sequences)}
     resolved |= {f"training.{key}": value for key, value in ground.settings.repair.training.model_dump().items()}
     found = provenance(ground.subject, records, resolved)
-    findings = [finding for one in grounds for finding in one.findings]
+    findings = [finding for one in sequences for finding in one.findings]
+    findings += [Finding(code="repair.diverged", severity="error", message=reason) for reason in diverged]
+    if ground.settings.repair.keep == "best":
+        message = (
+            "The held-out images also chose the epoch that was kept (--keep best), so that accuracies under own heads "
+            "are slightly better than other images would show; --keep last leaves them out of it."
+        )
+        findings.append(Finding(code="repair.validation_chose", severity="info", message=message))
     return CheckResult(
         check="continual",
-        verdict=_verdict(by_name, tasks, sequences),
+        verdict="concern" if diverged else _verdict(by_name, tasks, sequences),
         summary=_summary(by_name, tasks, sequences),
         headline=tuple(
             f"continual.{one.method}.{name}"
@@ -96,7 +105,7 @@ def told(
         measurements=tuple(measurements),
         tables={"accuracies": _table(sequences, tasks, recorder)} | _matrices(sequences, tasks),
         charts=(*(_heatmap(one.method) for one in sequences), _lines(sequences)),
-        findings=(*ground.subject.findings, *findings),
+        findings=tuple(dict.fromkeys((*ground.subject.findings, *findings))),
         provenance=found.model_copy(update={"models": {"source": found.models["source"]}}),
         run=watch.stop(ground.execution),
     )

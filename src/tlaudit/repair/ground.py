@@ -78,9 +78,11 @@ class Ground:
         self.head = widest([source.head, *([finetuned.head] if finetuned else [])])
         self.preprocessing = self._preprocessing()
         self.training = self._read(self.task.training)
-        self._refuse_unreadable_classes()
+        self._refuse_unreadable_classes(self.task.training, self.training)
         refuse_single_images(source.module, len(self.training), options.training)
         self.val = self._read(self.task.val) if self.task.val else None
+        if self.task.val is not None and self.val is not None:
+            self._refuse_unreadable_classes(self.task.val, self.val)
         self.normalizer = Normalizer(self.preprocessing, self.execution.device)
         self.findings: list[Finding] = []
         self.starts: dict[Init, nn.Module] = {}
@@ -118,18 +120,18 @@ class Ground:
             self.starts[init] = network
         return self.starts[init]
 
-    def bench(self, init: Init, lingering: tuple[int, ...], finetuned: nn.Module | None) -> Bench:
+    def bench(self, init: Init | None, lingering: tuple[int, ...], finetuned: nn.Module | None) -> Bench:
         """Give what a method works with.
 
         Args:
-            init: Network it begins with.
+            init: Network it begins with; None for a method that makes its own of the finetuned one.
             lingering: Source classes that linger before, best recognised first.
             finetuned: A finetuned network, where the method needs one.
         """
         return Bench(
             source=self.source,
             head=self.head,
-            start=self.start(init),
+            start=self._start_of(init, finetuned),
             finetuned=finetuned,
             training=self.training,
             source_images=self.subject.source,
@@ -140,6 +142,13 @@ class Ground:
             normalizer=self.normalizer,
             seed=self.seed,
         )
+
+    def _start_of(self, init: Init | None, finetuned: nn.Module | None) -> nn.Module:
+        if init is not None:
+            return self.start(init)
+        if finetuned is None:
+            raise ValueError("a method that begins with no network of its own needs the finetuned one")
+        return finetuned
 
     def model(self, network: nn.Module, name: str) -> Model:
         """Make a model of a network for the task."""
@@ -185,12 +194,12 @@ class Ground:
         known = self.finetuned.preprocessing if self.finetuned else None
         return resolve_preprocessing(known or self.source.preprocessing, table.finetuned, table)
 
-    def _refuse_unreadable_classes(self) -> None:
-        """A class none of whose images can be read cannot be learnt."""
-        readable = set(self.task.training.labels[self.training.usable].tolist())
+    def _refuse_unreadable_classes(self, given: LabelledImages, read: TrainingImages) -> None:
+        """A class none of whose images can be read can be neither learnt nor asked about."""
+        readable = set(given.labels[read.usable].tolist())
         lost = [name for index, name in enumerate(self.task.classes) if index not in readable]
         if lost:
-            raise DataError(f"{self.task.training.images.root}: no image can be read of the classes {', '.join(lost)}")
+            raise DataError(f"{given.images.root}: no image can be read of the classes {', '.join(lost)}")
 
     def _read(self, images: LabelledImages) -> TrainingImages:
         read = TrainingImages(

@@ -132,6 +132,11 @@ class Judge:
         samples, lingering = self._known(subject, name)
         return self._judgement(subject, samples, lingering, name)
 
+    def lingering(self, model: Model, name: str = "lingering") -> tuple[int, ...]:
+        """Source classes that linger in a network, best recognised first; arguments and errors as of `before`."""
+        self._shared = self._shared or self._share()
+        return self._known(self._about(model), name)[1]
+
     def glance(self, model: Model, name: str = "glance") -> Glance:
         """Ask a network about validation and source images only; arguments and errors as of `before`."""
         subject = self._about(model)

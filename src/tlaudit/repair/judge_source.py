@@ -147,7 +147,9 @@ class Probes:
             raise DegenerateError("the images lie in no class folders, so that there is nothing for a probe to learn")
         classes = {folder: number for number, folder in enumerate(sorted({str(folder) for folder in folders}))}
         labels = torch.tensor([classes[str(folder)] for folder in folders])
-        self._read = ~features.isnan().all(dim=1)
+        # In the order in which `tlaudit erosion` goes through images, so that both fit and test on the same ones.
+        order = torch.randperm(len(folders), generator=torch.Generator().manual_seed(self._seed))
+        self._read = order[~features.isnan().all(dim=1)[order]]
         self._labels = labels[self._read]
         self._fitted = split(self._labels, torch.Generator().manual_seed(self._seed))
         self._source = self._probe(features)

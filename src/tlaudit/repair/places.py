@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tlaudit.errors import UsageError
@@ -10,7 +10,7 @@ from tlaudit.files import refuse_unwritable
 from tlaudit.models.checkpoint import WRITTEN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _STEPS = (".csv", ".jsonl")
@@ -24,30 +24,43 @@ class Places:
         checkpoint: Repaired network, ``.safetensors`` or ``.pth``; None writes none, and saves no state.
         steps: Metrics of each step, ``.csv`` or ``.jsonl``.
         resume: Whether trainings that were stopped go on.
+        others: Files that the caller writes, by option; None for one that is not asked for.
     """
 
     checkpoint: Path | None = None
     steps: Path | None = None
     resume: bool = False
+    others: Mapping[str, Path | None] = field(default_factory=dict)
 
-    def refuse(self, names: Sequence[str]) -> None:
-        """Find out before the work starts what cannot be written.
+    def refuse(self, names: Sequence[str], read: Mapping[str, Path]) -> None:
+        """Find out before the work starts what cannot be written, or would be written over something else.
 
         Args:
             names: Of the networks that will be made; each has files of its own where there are several.
+            read: Files that are read, by option.
 
         Raises:
-            UsageError: If an extension is unknown, a folder missing or read-only, or there is nothing to resume from.
+            UsageError: If an extension is unknown, a folder missing or read-only, two things have one file, or a state
+                is to be resumed from and no place for it was named.
         """
         if self.resume and self.checkpoint is None:
             raise UsageError("--resume goes on from the state that lies beside the checkpoint: give --output")
         for path, known in ((self.checkpoint, WRITTEN), (self.steps, _STEPS)):
             if path is not None and path.suffix not in known:
                 raise UsageError(f"{path}: expected a name that ends in {' or '.join(known)}")
+        taken = {path.resolve(): option for option, path in {**self.others, **read}.items() if path is not None}
         for name in names:
-            for place in (self.checkpoint_of(name, names), self.steps_of(name, names), self.state_of(name, names)):
-                if place is not None:
-                    refuse_unwritable(place)
+            for option, place in (
+                ("--output", self.checkpoint_of(name, names)),
+                ("--steps", self.steps_of(name, names)),
+                ("the saved state", self.state_of(name, names)),
+            ):
+                if place is None:
+                    continue
+                refuse_unwritable(place)
+                other = taken.setdefault(place.resolve(), f"{option} of {name}")
+                if other != f"{option} of {name}":
+                    raise UsageError(f"{place}: both {other} and {option} of {name} name it; give each its own file")
 
     def checkpoint_of(self, name: str, names: Sequence[str]) -> Path | None:
         """Give the file of one network's weights."""

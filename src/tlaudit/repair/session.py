@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlaudit.checks.base import Stopwatch
 from tlaudit.distributed import ALONE
-from tlaudit.errors import DataError, UsageError
+from tlaudit.errors import UsageError
 from tlaudit.models.pair import load_pair
-from tlaudit.models.wording import listed, nearest
+from tlaudit.models.wording import nearest
+from tlaudit.options.repair import MethodOptions
 from tlaudit.progress import silent
 from tlaudit.repair import METHODS
+from tlaudit.repair.base import refuse_without_images
+from tlaudit.repair.candidate import files_of
 from tlaudit.repair.ground import Ground
 from tlaudit.repair.judge import Judge
 from tlaudit.repair.told import Outcome, told
 from tlaudit.repair.trainer import Trainer
-from tlaudit.results import Finding
-from tlaudit.training.together import unmatched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import nn
+    from collections.abc import Sequence
 
     from tlaudit.distributed import Group
     from tlaudit.models.sources import Model
     from tlaudit.options import ModelOptions, Settings
     from tlaudit.progress import Progress
-    from tlaudit.repair.base import Bench, Init, Method, Setup
+    from tlaudit.repair.base import Method
     from tlaudit.repair.places import Places
     from tlaudit.results import CheckResult
+
+log = logging.getLogger(__name__)
 
 PARENTS_OF_WISE_FT = ("lp-ft", "plain")
 """Methods whose network is taken between source and finetuned where no finetuned one is given, the first there is."""
@@ -58,14 +60,20 @@ def load(models: ModelOptions) -> tuple[Model, Model | None]:
     return pair.source, pair.finetuned if models.finetuned else None
 
 
-def all_methods(settings: Settings) -> tuple[str, ...]:
-    """Give the names of all methods that can be run with these networks, images and this beginning."""
+def all_methods(settings: Settings, *, in_turn: bool = False) -> tuple[str, ...]:
+    """Give the names of all methods that can be run with these networks, images and this beginning.
+
+    Args:
+        settings: All options.
+        in_turn: Whether tasks are learnt in turn, which takes a method that trains and makes its own beginning.
+    """
     options = settings.repair
     return tuple(
         name
         for name, method in METHODS.items()
         if (settings.data.source is not None or not method.needs & {"source_data", "lingering"})
-        and (options.init is None or options.init in method.inits)
+        and (options.init is None or not method.inits or options.init in method.inits)
+        and not (in_turn and "finetuned" in method.needs)
     )
 
 
@@ -117,7 +125,7 @@ def run(
     methods = chosen_methods(settings.repair.methods)
     _refuse(methods, finetuned, settings)
     names = list(methods)
-    places.refuse(names)
+    places.refuse(names, files_of(source, finetuned))
     ground = Ground(source, finetuned, settings, progress=progress, group=group)
     session = _Session(ground, Trainer(places, names, progress, group))
     outcomes = [session.outcome(method) for method in methods.values()]
@@ -131,17 +139,23 @@ def _refuse(methods: dict[str, Method], finetuned: Model | None, settings: Setti
     """Find out what is missing before any image is read."""
     init = settings.repair.init
     for name, method in methods.items():
-        if {"source_data", "lingering"} & method.needs and settings.data.source is None:
-            raise UsageError(f"--method {name} needs images of source classes: give --source-data")
+        refuse_without_images(method, settings)
         if "finetuned" in method.needs and finetuned is None and not set(PARENTS_OF_WISE_FT) & methods.keys():
             raise UsageError(
                 f"--method {name} needs a finetuned network: give --finetuned, or "
                 f"{' or '.join(PARENTS_OF_WISE_FT)} beside it"
             )
-        if init is not None and init not in method.inits:
+        if init is not None and method.inits and init not in method.inits:
             raise UsageError(f"--init {init}: {name} begins with {' or '.join(method.inits)}")
+    if init is not None and not any(method.inits for method in methods.values()):
+        raise UsageError(f"--init {init}: {', '.join(methods)} begins with no network of its own; leave it out")
     if init == "finetuned" and finetuned is None:
         raise UsageError("--init finetuned: give the network to begin with as --finetuned")
+    for name in METHODS:
+        own = getattr(settings.repair, name.replace("-", "_"), None)
+        if name not in methods and isinstance(own, MethodOptions) and own.model_fields_set:
+            named = ", ".join(sorted(own.model_fields_set))
+            log.warning("%s: options of a method that is not run: %s", name, named)
 
 
 @dataclass
@@ -159,24 +173,26 @@ class _Session:
         self.before = self.judge.before(self.ground.before) if self.judge is not None else None
         lingering = list(self.before.lingering_classes) if self.before is not None else []
         self.lingering = tuple(self.trainer.group.told(lingering))
-        self._made: dict[str, nn.Module] = {}
+        self._made: dict[str, Model] = {}
 
     def outcome(self, method: Method) -> Outcome:
         """Train by one method, write the network, judge it."""
-        init: Init = self.ground.settings.repair.init or method.init
-        bench = self._bench(init, method)
+        init = (self.ground.settings.repair.init or method.init) if method.inits else None
+        finetuned = self._finetuned(method)
+        if "finetuned" in method.needs and finetuned is None:
+            lost = f"{method.name}: the training whose network it takes came to nothing"
+            return Outcome(method.name, None, diverged=lost)
+        bench = self.ground.bench(init, self.lingering, finetuned.module if finetuned is not None else None)
         setup = method.setup(bench)
         trained, diverged = self.trainer.train(method.name, method, init, setup, bench, self.ground.val)
-        findings = [*setup.findings, *self._drawn_apart(setup)]
-        if diverged is not None:
-            findings.append(Finding(code="repair.diverged", severity="error", message=f"{method.name}: {diverged}"))
+        findings = [*setup.findings, *self.trainer.drawn_apart(setup)]
         if trained is None:
             return Outcome(method.name, None, findings=tuple(findings), diverged=diverged)
         model = self.ground.model(trained.network, method.name)
         if method.name in PARENTS_OF_WISE_FT:
-            self._made[method.name] = model.module
-        finetuned = self.ground.finetuned.record.sha256 if self.ground.finetuned is not None else None
-        self.trainer.write(method.name, model, method, init, bench, {"finetuned": finetuned})
+            self._made[method.name] = model
+        parents = {"finetuned": finetuned.record.sha256 if finetuned is not None else None}
+        file = self.trainer.write(method.name, model, method, init, bench, parents, trained=bool(trained.history))
         if self.judge is None:
             return Outcome(method.name, None)
         variants = [(name, self.judge.glance(self.ground.model(network, name))) for name, network in setup.variants]
@@ -190,23 +206,11 @@ class _Session:
             diverged=diverged,
         )
 
-    def _drawn_apart(self, setup: Setup) -> Iterator[Finding]:
-        """Say where several processes do not do what one would."""
-        if self.trainer.group.size == 1 or setup.objective is None:
-            return
-        apart = unmatched(setup.network)
-        if apart:
-            message = (
-                f"{listed(apart)} draw random numbers of their own in each of {self.trainer.group.size} processes: the "
-                "network is not the one that a single process makes."
-            )
-            yield Finding(code="repair.drawn_apart", severity="warning", message=message)
-
-    def _bench(self, init: Init, method: Method) -> Bench:
+    def _finetuned(self, method: Method) -> Model | None:
+        """The finetuned network a method begins with or mixes; None where it takes none, or it could not be made."""
         ground = self.ground
-        finetuned = ground.finetuned.module if ground.finetuned is not None else None
-        if finetuned is None and "finetuned" in method.needs:
-            finetuned = next((self._made[name] for name in PARENTS_OF_WISE_FT if name in self._made), None)
-            if finetuned is None:
-                raise DataError(f"{method.name}: the training whose network it takes came to nothing")
-        return ground.bench(init, self.lingering, finetuned)
+        if "finetuned" not in method.needs:
+            return ground.finetuned if (ground.settings.repair.init or method.init) == "finetuned" else None
+        if ground.finetuned is not None:
+            return ground.finetuned
+        return next((self._made[name] for name in PARENTS_OF_WISE_FT if name in self._made), None)

@@ -92,7 +92,14 @@ def _classes(folders: Sequence[str], finetuned: Model | None, place: str) -> tup
     if set(folders) == set(finetuned.classes):
         indices = {name: index for index, name in enumerate(finetuned.classes)}
     else:
-        indices = match_folders(folders, ClassNames.of_model(finetuned.num_classes, finetuned.classes)).indices
+        try:
+            indices = match_folders(folders, ClassNames.of_model(finetuned.num_classes, finetuned.classes)).indices
+        except ClassMatchError as error:
+            # What it advises, a class map, is for source images.
+            raise ClassMatchError(
+                f"{place}: the folders are not the classes of {finetuned.record.spec}, which are "
+                f"{_listed(finetuned.classes)}: {str(error).partition('. What to do')[0]}; rename the folders"
+            ) from None
     return finetuned.classes, indices
 
 

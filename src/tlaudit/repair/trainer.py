@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 from tlaudit.errors import DataError, DivergedError
 from tlaudit.models.pretrained import fingerprint
 from tlaudit.models.runtime import class_scores
+from tlaudit.models.wording import listed
 from tlaudit.options.repair import MethodOptions
 from tlaudit.repair.candidate import write_candidate
+from tlaudit.results import Finding
 from tlaudit.training.loop import Trained, train
 from tlaudit.training.state import SavedState
 from tlaudit.training.steps import StepFile
+from tlaudit.training.together import unmatched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from torch import nn
 
@@ -50,7 +54,7 @@ class Trainer:
     group: Group
 
     def train(
-        self, name: str, method: Method, init: Init, setup: Setup, bench: Bench, val: TrainingImages | None
+        self, name: str, method: Method, init: Init | None, setup: Setup, bench: Bench, val: TrainingImages | None
     ) -> tuple[Trained | None, str | None]:
         """Train, or go on, or find out that there is nothing to train.
 
@@ -75,6 +79,8 @@ class Trainer:
         options = bench.options
         state, steps = self.places.state_of(name, self.names), self.places.steps_of(name, self.names)
         key = self._key(method, init, setup, bench, val)
+        if state is not None and self.group.leads:
+            self._warn(state)
         try:
             trained = train(
                 setup.network,
@@ -98,8 +104,27 @@ class Trainer:
             return error.trained, str(error)
         return trained, None
 
+    def _warn(self, state: Path) -> None:
+        """Say so where a training begins anew that was meant to go on, or the other way round."""
+        if self.places.resume and not state.exists():
+            log.warning("%s: no saved state is there, so that this training begins anew", state)
+        elif state.exists() and not self.places.resume:
+            log.warning("%s: a saved training is replaced by a new one; --resume would have gone on with it", state)
+
+    def drawn_apart(self, setup: Setup) -> Iterator[Finding]:
+        """Say where several processes do not do what one would."""
+        if self.group.size == 1 or setup.objective is None:
+            return
+        apart = unmatched(setup.network)
+        if apart:
+            message = (
+                f"{listed(apart)} draw random numbers of their own in each of {self.group.size} processes: the network "
+                "is not the one that a single process makes."
+            )
+            yield Finding(code="repair.drawn_apart", severity="warning", message=message)
+
     def _key(
-        self, method: Method, init: Init, setup: Setup, bench: Bench, val: TrainingImages | None
+        self, method: Method, init: Init | None, setup: Setup, bench: Bench, val: TrainingImages | None
     ) -> dict[str, Cell]:
         """Everything the training depends on."""
         options, training = bench.options, bench.training
@@ -128,38 +153,48 @@ class Trainer:
         name: str,
         model: Model,
         method: Method,
-        init: Init,
+        init: Init | None,
         bench: Bench,
         parents: Mapping[str, str | None],
-    ) -> None:
+        *,
+        trained: bool,
+    ) -> Path | None:
         """Write a network as a checkpoint, in the first process, if a file was named.
 
         Args:
             name: Of the network.
             model: That network.
             method: That made it.
-            init: What it began with.
+            init: What it began with; None for a mixture.
             bench: What it was made of.
             parents: SHA-256 of further things it was made of.
+            trained: Whether it was trained, so that the settings of the training count.
+
+        Returns:
+            The file, or None where none was written.
 
         Raises:
             DataError: If it cannot be written.
         """
         path = self.places.checkpoint_of(name, self.names)
         if path is None or not self.group.leads:
-            return
+            return None
         known = {"source": bench.source.record.sha256, **parents, "training images": bench.training.record.fingerprint}
+        if "source_data" in method.needs:
+            known["names and classes of source images"] = bench.source_images.digest()
         recipe: dict[str, Cell] = {"method": method.name, "init": init, "seed": bench.seed}
+        recipe = {key: value for key, value in recipe.items() if value is not None}
         try:
             write_candidate(
                 path,
                 model,
                 parents={what: digest for what, digest in known.items() if digest is not None},
-                recipe=recipe | _versions() | _options(method, bench.options),
+                recipe=recipe | _versions() | _options(method, bench.options, trained=trained),
             )
         except OSError as error:
             raise DataError(f"{path}: cannot be written: {error.strerror}") from error
         log.info("written: %s", path)
+        return path
 
 
 def _accuracy_on(val: TrainingImages, bench: Bench) -> Callable[[nn.Module], float]:
@@ -176,10 +211,12 @@ def _accuracy_on(val: TrainingImages, bench: Bench) -> Callable[[nn.Module], flo
     return accuracy
 
 
-def _options(method: Method, options: RepairOptions) -> dict[str, Cell]:
-    """Options of the training and of one method."""
+def _options(method: Method, options: RepairOptions, *, trained: bool = True) -> dict[str, Cell]:
+    """Options of the training, where there was one, and of one method."""
     own = getattr(options, method.name.replace("-", "_"), None)
-    told: dict[str, Cell] = {f"training.{name}": value for name, value in options.training.model_dump().items()}
+    told: dict[str, Cell] = {}
+    if trained:
+        told |= {f"training.{name}": value for name, value in options.training.model_dump().items()}
     if isinstance(own, MethodOptions):
         told |= {f"{method.name}.{name}": _cell(value) for name, value in own.model_dump().items()}
     return told

@@ -108,7 +108,7 @@ def divergence_from_uniform(logits: Tensor) -> Tensor:
         logits: ``(N, K)`` of any precision.
 
     Returns:
-        One float32 number, at least 0; 0 = every answer is uniform.
+        One float32 number, at least 0 but for rounding; 0 = every answer is uniform.
 
     Example:
         >>> divergence_from_uniform(torch.zeros(3, 5)).item()

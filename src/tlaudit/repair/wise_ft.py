@@ -10,7 +10,7 @@ import torch
 
 from tlaudit.errors import UsageError
 from tlaudit.models.heads import within
-from tlaudit.repair.base import Bench, Method, Need, Setup
+from tlaudit.repair.base import Bench, Init, Method, Need, Setup
 from tlaudit.training.reestimation import with_statistics_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class WiseFt(Method):
 
     name = "wise-ft"
     summary = "weights between the source's and the finetuned ones, no training"
+    inits: ClassVar[tuple[Init, ...]] = ()
     needs: ClassVar[frozenset[Need]] = frozenset({"finetuned"})
 
     def setup(self, bench: Bench) -> Setup:

@@ -224,10 +224,17 @@ class StepFile:
                 raise self._failed(error) from None
 
     def close(self) -> None:
-        """Close the file; rows can be written again after another `begin`."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Close the file; rows can be written again after another `begin`.
+
+        Raises:
+            DataError: If rows that were kept back cannot be written.
+        """
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:
+                raise self._failed(error) from None
 
     def _failed(self, error: OSError) -> DataError:
         return DataError(f"{self._path}: what the steps did cannot be written: {error.strerror or error}")
