@@ -234,7 +234,7 @@ def repair(
 
     Returns:
         The result; ``result.table("before_after")`` has one row for each method and axis, ``result.table("pareto")``
-        one for each network.
+        one for each network, ``result.table("versus_plain")``, where plain ran, one for each other method and axis.
 
     Raises:
         UsageError: If an option is unknown or out of range, a folder is missing or fits no class.

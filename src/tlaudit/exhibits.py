@@ -35,6 +35,10 @@ class Scatter(Record):
     shade: str | None = Field(
         default=None, description="Column of numbers shown as colour; a row without one is drawn without colour."
     )
+    labelled: bool = Field(default=False, description="Whether each dot's name stands beside it.")
+    least_span: float | None = Field(
+        default=None, gt=0, description="What both axes show at the least, in their units; None for what the dots take."
+    )
     diagonal: bool = Field(default=False, description="Whether the line y = x is drawn.")
     levels: tuple[Level, ...] = ()
 

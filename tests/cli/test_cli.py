@@ -219,6 +219,7 @@ def test_bootstrap_and_confidence_do_something(world):
     assert bounds("--seed", "3") != usual
 
 
+@pytest.mark.slow
 def test_a_reader_that_went_away_is_not_the_answer_no():
     command = f"{sys.executable} -m tlaudit demo -j 0 -q | true; exit ${{PIPESTATUS[0]}}"
     assert subprocess.run(["bash", "-c", command], capture_output=True, check=False).returncode == 3

@@ -85,7 +85,7 @@ def test_writes_checkpoint_document_report_and_steps(world, tmp_path):
     document = json.loads((tmp_path / "net.json").read_text())
     assert document["check"] == "repair"
     axes = {row["axis"] for row in document["tables"]["before_after"]["rows"]}
-    assert {"target accuracy", "source top1", "lingering count", "distraction"} <= axes, axes
+    assert {"target accuracy", "source top-1", "lingering count", "distraction"} <= axes, axes
     rows = list(csv.DictReader((tmp_path / "steps.csv").read_text().splitlines()))
     assert [row["step"] for row in rows] == [str(step) for step in range(1, 7)]
     assert {"cross_entropy", "ldifs", "learning_rate", "loss"} <= rows[0].keys()

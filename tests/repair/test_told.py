@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import re
 
 import pytest
 import torch
+from rich.console import Console
 
 import planted
 from tlaudit import CheckResult, load_pair
@@ -86,17 +89,65 @@ def test_every_axis_of_every_method_has_a_name_a_value_and_a_change(subject):
     assert result.check == "repair"
 
 
-def test_before_and_after_stand_axis_by_axis(subject):
+def test_before_and_after_stand_method_by_method(subject):
     result = tell(subject, Outcome("plain", judgement(source=0.1)), Outcome("ldifs", judgement(source=0.7)))
+    assert list(result.tables) == ["pareto", "before_after", "versus_plain"]
     rows = result.tables["before_after"].rows
-    assert [(row["axis"], row["method"]) for row in rows[:4]] == [
-        ("target accuracy", "plain"), ("target accuracy", "ldifs"), ("source top1", "plain"), ("source top1", "ldifs"),
+    assert [row["method"] for row in rows] == ["plain"] * len(AXES) + ["ldifs"] * len(AXES)
+    assert [row["axis"] for row in rows] == 2 * [
+        "target accuracy", "source top-1", "ΔLP", "lingering count", "lingering fraction", "distraction", "flip rate",
+        "composite accuracy", "grey accuracy",
     ]  # fmt: skip
-    assert len(rows) == 2 * len(AXES)
-    assert (rows[2]["before"], rows[2]["after"], rows[2]["change"]) == (0.5, 0.1, pytest.approx(-0.4))
-    assert rows[2]["low"] < -0.4 < rows[2]["high"] < 0
-    assert [row["n"] for row in rows[::2]] == [N, N, 40, 10, 10, 10, 50, 50, 50]
+    assert (rows[1]["before"], rows[1]["after"], rows[1]["change"]) == (0.5, 0.1, pytest.approx(-0.4))
+    assert rows[1]["low"] < -0.4 < rows[1]["high"] < 0
+    assert [row["n"] for row in rows[:9]] == [N, N, 40, 10, 10, 10, 50, 50, 50]
     assert all(isinstance(row["low"], int) for row in rows if row["axis"] == "lingering count")
+    assert list(tell(subject, Outcome("ldifs", judgement())).tables) == ["before_after", "pareto"]
+
+
+def test_methods_are_set_against_plain_where_it_ran(subject):
+    plain = judgement(target=0.8, source=0.1, distraction=0.5, lingering=3)
+    ldifs = judgement(target=0.85, source=0.7, distraction=0.2, lingering=9)
+    nothing = Outcome("l1", None, diverged="the training diverged: the loss is no finite number")
+    result = tell(subject, Outcome("plain", plain), Outcome("ldifs", ldifs), nothing)
+    names = {m.name for m in result.measurements if m.name.endswith("_versus_plain")}
+    assert names == {f"repair.{method}.{axis}_versus_plain" for method in ("ldifs", "l1") for axis in AXES}
+    found = result["repair.ldifs.source_top1_versus_plain"]
+    assert (found.value, found.n, found.unit, found.better) == (pytest.approx(0.6), N, "difference", "higher")
+    assert 0.5 < found.interval.low < 0.6 < found.interval.high < 0.7
+    assert result["repair.ldifs.distraction_versus_plain"].value == pytest.approx(-0.3)
+    lingering = result["repair.ldifs.lingering_count_versus_plain"]
+    assert (lingering.value, lingering.unit) == (6, "classes")
+    # The same numbers as of the change, where plain is the network before.
+    change = tell(subject, Outcome("ldifs", ldifs), before=plain)["repair.ldifs.target_accuracy_change"]
+    other = result["repair.ldifs.target_accuracy_versus_plain"]
+    assert (other.value, other.interval, other.n) == (change.value, change.interval, change.n)
+    assert result["repair.l1.source_top1_versus_plain"].absent.startswith("the training diverged")
+    table = result.tables["versus_plain"]
+    columns = [column.name for column in table.columns]
+    assert columns == [
+        {"before": "plain"}.get(column.name, column.name) for column in result.tables["before_after"].columns
+    ]
+    assert {row["method"] for row in table.rows} == {"ldifs"}
+    row = table.rows[1]
+    assert (row["plain"], row["after"], row["change"], row["n"]) == (0.1, 0.7, pytest.approx(0.6), N)
+
+
+@pytest.mark.parametrize("plain", [None, Outcome("plain", None, diverged="the training diverged")])
+def test_nothing_is_set_against_a_plain_that_did_not_run(subject, plain):
+    outcomes = [Outcome("ldifs", judgement()), Outcome("lwf", judgement()), *([plain] if plain else [])]
+    result = tell(subject, *outcomes)
+    assert "versus_plain" not in result.tables
+    assert not [m.name for m in result.measurements if m.name.endswith("_versus_plain")]
+
+
+def test_what_has_no_number_against_plain_says_why(subject):
+    reason = "no class lingers before the repair"
+    blind = judgement(reasons={"distraction": reason})
+    result = tell(subject, Outcome("plain", blind), Outcome("ldifs", judgement()))
+    assert result["repair.ldifs.distraction_versus_plain"].absent == reason
+    row = next(row for row in result.tables["versus_plain"].rows if row["axis"] == "distraction")
+    assert (row["plain"], row["after"], row["change"], row["absent"]) == (None, pytest.approx(0.4), None, reason)
 
 
 def test_what_is_absent_says_why(subject):
@@ -109,7 +160,10 @@ def test_what_is_absent_says_why(subject):
     row = next(row for row in result.tables["before_after"].rows if row["axis"] == "distraction")
     assert (row["before"], row["change"], row["n"], row["absent"]) == (None, None, None, reason)
     assert result.charts == ()
-    assert result.summary == "Before is the finetuned network. plain: target accuracy 90.0 % before, 50.0 % after."
+    assert result.summary == (
+        "Before is the finetuned network. plain: target accuracy 90.0 → 50.0 %. "
+        "Target accuracy surely fell by more than a point after plain."
+    )
     assert result.headline == ("repair.plain.target_accuracy", "repair.plain.target_accuracy_change")
 
 
@@ -129,16 +183,53 @@ def test_the_front_holds_whom_nobody_beats(subject):
     ]
     result = tell(subject, *outcomes)
     rows = {row["name"]: row for row in result.tables["pareto"].rows}
-    assert list(rows) == ["before (finetuned)", "plain", "ldifs", "unlearn", "wise-ft", "wise-ft 0", "wise-ft 1"]
-    on_front = [name for name, row in rows.items() if row["on_front"] == "yes"]
-    # "wise-ft 1" beats "unlearn" by its accuracies, but nobody knows how distracted it is.
-    assert on_front == ["before (finetuned)", "ldifs", "unlearn", "wise-ft 0"]
+    assert list(rows) == ["before", "plain", "ldifs", "unlearn", "wise-ft", "wise-ft 0", "wise-ft 1"]
+    # Nobody knows how distracted a sweep's networks are: no verdict on them, and none by them.
+    assert [row["on_front"] for row in rows.values()] == ["yes", "no", "yes", "yes", "no", None, None]
     assert rows["wise-ft 0"]["method"] == "wise-ft"
     assert rows["wise-ft 0"]["source_kept"] == 1
     assert rows["wise-ft 0"]["distraction"] is None
     assert "accuracies only" in rows["wise-ft 0"]["absent"]
     (chart,) = result.charts
     assert (chart.x, chart.y, chart.shade) == ("source_kept", "distraction", "target_accuracy")
+    assert (chart.labelled, chart.least_span, chart.group) == (True, 0.1, None)
+    assert "The colour is the accuracy" in chart.reading
+    assert "a sweep tried" in chart.reading
+
+
+def test_an_axis_that_before_lacks_is_left_out_of_the_front(subject):
+    blind = judgement(reasons={"distraction": "no class lingers before the repair"})
+    sweep = (
+        ("wise-ft 0", Glance({"target_accuracy": hits(0.2), "source_top1": hits(0.8)})),
+        ("wise-ft 1", Glance({"target_accuracy": hits(0.9), "source_top1": hits(0.4)})),
+    )
+    # After it a class lingers, and its distraction is known; that decides nothing.
+    ldifs = judgement(target=0.9, source=0.4, distraction=0.1)
+    result = tell(subject, Outcome("ldifs", ldifs), Outcome("wise-ft", blind, variants=sweep), before=blind)
+    rows = {row["name"]: row["on_front"] for row in result.tables["pareto"].rows}
+    assert rows == {"before": "yes", "ldifs": "no", "wise-ft": "yes", "wise-ft 0": "yes", "wise-ft 1": "no"}
+    nothing = judgement(reasons=dict.fromkeys(("target_accuracy", "source_top1", "distraction"), "no such images"))
+    result = tell(subject, *(Outcome(name, judgement()) for name in ("l1", "l2sp", "lwf")), before=nothing)
+    assert {row["on_front"] for row in result.tables["pareto"].rows} == {None}
+    assert "Nothing is known to compare them by." in result.summary
+
+
+def test_rows_name_the_file_that_holds_their_network(subject):
+    sweep = (("wise-ft 0", Glance({"target_accuracy": hits(0.2), "source_top1": hits(0.8)})),)
+    outcomes = [
+        Outcome("wise-ft", judgement(), variants=sweep, file="net.wise-ft.pth", sha256="ab" * 32),
+        Outcome("ldifs", judgement(), sha256="cd" * 32),
+    ]
+    table = tell(subject, *outcomes).tables["pareto"]
+    assert [(row["file"], row["sha256"]) for row in table.rows] == [
+        (None, None), ("net.wise-ft.pth", "ab" * 32), (None, None), (None, "cd" * 32),
+    ]  # fmt: skip
+    assert not {"file", "sha256"} & set(table.brief)
+    reasons = [row["absent"] for row in table.rows]
+    assert reasons[1] is None
+    assert [reason.split("file: ")[1] for reason in (reasons[0], *reasons[2:])] == [
+        "no method made it; see the networks", "a sweep's networks are not written", "none was written",
+    ]  # fmt: skip
 
 
 def test_without_distraction_the_chart_is_one_of_accuracies(subject):
@@ -150,6 +241,8 @@ def test_without_distraction_the_chart_is_one_of_accuracies(subject):
     before = judgement(reasons=unknown)
     result = tell(subject, Outcome("plain", before), before=before)
     assert [(chart.x, chart.y, chart.shade) for chart in result.charts] == [("source_kept", "distraction", None)]
+    assert "colour" not in result.charts[0].reading
+    assert "sweep" not in result.charts[0].reading
     assert result.verdict == "open"
 
 
@@ -166,7 +259,9 @@ def test_epochs_are_told_term_by_term(subject):
     assert rows[2]["loss"] == pytest.approx(0.33)
     assert (rows[2]["cross_entropy"], rows[2]["ldifs"], rows[2]["accuracy"]) == (0.3, pytest.approx(0.03), 0.9)
     assert rows[0]["absent"] == "ldifs: no term of this loss; no validation images"
-    assert result.charts[-1].table == "training"
+    assert (result.charts[-1].table, result.charts[-1].y) == ("training", "cross_entropy")
+    odd = Outcome("ldifs", judgement(), (Epoch(0, {"own": 1.0}, 1e-3, None),), 0)
+    assert "training" not in {chart.table for chart in tell(subject, odd).charts}
     assert "training" not in tell(subject, Outcome("wise-ft", judgement())).tables
 
 
@@ -206,8 +301,46 @@ def test_divergence_is_a_concern_and_is_told(subject):
         "l2sp: the training diverged later; the last good network was judged.",
     ]
     assert result["repair.plain.source_kept"].absent.startswith("the training diverged")
-    assert [row["name"] for row in result.tables["pareto"].rows] == ["before (finetuned)", "l2sp"]
+    assert [row["name"] for row in result.tables["pareto"].rows] == ["before", "l2sp"]
     assert "plain: nothing came of it." in result.summary
+    assert "The training diverged with l2sp." in result.summary
+
+
+def test_the_verdict_is_about_the_others_where_plain_is_what_they_are_set_against(subject):
+    fallen = Outcome("plain", judgement(target=0.5))
+    result = tell(subject, fallen, Outcome("ldifs", judgement()))
+    assert result.verdict == "clear"
+    assert result.summary.endswith(
+        "Target accuracy surely fell by more than a point after plain. The verdict is about the methods other than "
+        "plain."
+    )
+    assert tell(subject, fallen).verdict == "concern"
+    assert tell(subject, Outcome("plain", None, diverged="it diverged"), Outcome("lwf", judgement())).verdict == "clear"
+    result = tell(subject, Outcome("plain", judgement()), Outcome("ldifs", judgement(target=0.5)))
+    assert result.verdict == "concern"
+    assert "other than plain" not in result.summary
+
+
+def test_two_methods_are_told_in_full_and_more_by_the_front(subject):
+    better = judgement(target=0.91, source=0.6, distraction=0.3)
+    two = [Outcome("ldifs", better), Outcome("l1", judgement(target=0.9, source=0.4, distraction=0.45))]
+    assert tell(subject, *two).summary == (
+        "Before is the finetuned network. "
+        "ldifs: target accuracy 90.0 → 91.0 %, source top-1 50.0 → 60.0 % (75 % kept), distraction 0.400 → 0.300. "
+        "l1: target accuracy 90.0 → 90.0 %, source top-1 50.0 → 40.0 % (50 % kept), distraction 0.400 → 0.450."
+    )
+    lost = [Outcome("lwf", judgement(target=0.5, distraction=0.1)), Outcome("l2sp", None, diverged="it diverged")]
+    assert tell(subject, *two, *lost).summary == (
+        "Before is the finetuned network. "
+        "On the front of target accuracy and source top-1 and distraction: ldifs, lwf. "
+        "Nothing came of l2sp. Target accuracy surely fell by more than a point after lwf."
+    )
+
+
+def test_a_name_of_several_words_needs_no_network_after_it(subject):
+    before = ("source with a linear probe", judgement())
+    result = told(subject, RepairOptions(), facts(), before, [Outcome("l1", judgement())], Stopwatch())
+    assert result.summary.startswith("Before is the source with a linear probe. l1: ")
 
 
 def test_findings_say_what_the_numbers_do_not(subject):
@@ -263,7 +396,7 @@ def test_views_fit_a_hundred_columns_and_show_the_tables(subject):
     text = as_terminal.render(result, 12)
     tables = [part.splitlines() for part in text.split("\n\n") if part.startswith(("Before and after", "What each"))]
     assert [lines[0] for lines in tables] == [
-        "Before and after (12 of 36)", "What each network keeps, and what it still does (5 of 5)",
+        "What each network keeps, and what it still does (5 of 5)", "Before and after (12 of 36)",
     ]  # fmt: skip
     assert max(len(line) for lines in tables for line in lines) <= 100
     assert "more measurements are in the JSON" in text
@@ -271,4 +404,21 @@ def test_views_fit_a_hundred_columns_and_show_the_tables(subject):
     assert "repair.plain.grey\\_accuracy\\_change" in as_markdown.render(result, 12)
     page = as_html.render(result, 12)
     assert "36 rows." in page
+    assert "27 rows." in page
     assert "worst first" not in page
+
+
+def test_headers_are_whole_in_eighty_columns(subject):
+    outcomes = [Outcome(method, judgement()) for method in ("plain", "linear-probe", "composites")]
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(as_terminal.view(tell(subject, *outcomes), 40, 80))
+    lines = console.file.getvalue().splitlines()
+    (head,) = (line for line in lines if line.startswith("name "))
+    assert head.split() == ["name", "target", "accuracy", "source", "kept", "lingering", "distraction", "on", "front"]
+    head, *rows = lines[lines.index("Before and after (27 of 27)") + 1 :][: 1 + len(AXES)]
+    assert head.split() == ["method", "axis", "before", "after", "change", "low", "high", "n"]
+    # All numbers are written alike, whatever their unit, but for those that are counts.
+    for row in rows:
+        numbers = row.split()[-6:-1]
+        form = r"-?\d+" if "lingering count" in row else r"–|-?\d\.\d{3}"
+        assert [number for number in numbers if not re.fullmatch(form, number)] == []

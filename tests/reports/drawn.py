@@ -52,6 +52,8 @@ PARETO = Scatter(
     shade="accuracy",
 )
 
+LABELLED = PARETO.model_copy(update={"group": None, "labelled": True, "least_span": 0.1})
+
 
 def a_table(rows: list[dict[str, object]], **units: str) -> Table:
     """A table over such rows; what has no unit is text."""
@@ -108,6 +110,26 @@ def an_erosion(stages: tuple[str, ...] = STAGES) -> CheckResult:
     """Three charts over three tables."""
     tables = {"stages": stages_table(stages), "spectra": spectra_table(), "matrix": matrix_table(stages)}
     update = {"check": "erosion", "tables": tables, "charts": (CKA, MATRIX, SPECTRA)}
+    return CheckResult.model_validate_json(a_result().model_copy(update=update).to_json())
+
+
+def crowd_table() -> Table:
+    """Twelve networks as they come of a comparison: three in one place, others close to them, few far away."""
+    places = {
+        "before": (0.823, 0.34), "plain": (0.862, 0.166), "linear-probe": (1.0, 0.338), "lp-ft": (0.984, 0.273),
+        "ldifs": (1.0, 0.321), "l2sp": (0.984, 0.273), "lwf": (0.992, 0.283), "composites": (0.969, 0.279),
+        "unlearn": (0.524, 0.295), "l1": (0.984, 0.273), "prune": (0.795, 0.264), "wise-ft": (0.969, 0.335),
+    }  # fmt: skip
+    rows = [
+        {"name": name, "method": name, "kept": x, "distraction": y, "accuracy": 0.9 + n / 100}
+        for n, (name, (x, y)) in enumerate(places.items())
+    ]
+    return a_table(rows, kept="share", distraction="overlap", accuracy="share")
+
+
+def a_comparison() -> CheckResult:
+    """One chart of which all dots bear their names."""
+    update = {"check": "repair", "tables": {"networks": crowd_table()}, "charts": (LABELLED,)}
     return CheckResult.model_validate_json(a_result().model_copy(update=update).to_json())
 
 

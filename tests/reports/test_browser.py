@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from reports.drawn import STAGES, a_repair, an_erosion
+from reports.drawn import STAGES, a_comparison, a_repair, an_erosion
 from samples import HOSTILE_NAMES, a_distraction
 from tlaudit.reports import as_html
 
@@ -53,6 +53,11 @@ def charts_address(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shaded_address(tmp_path_factory):
     return written(tmp_path_factory.mktemp("shaded"), a_repair())
+
+
+@pytest.fixture(scope="module")
+def labelled_address(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("labelled"), a_comparison())
 
 
 @contextlib.contextmanager
@@ -350,6 +355,36 @@ def test_shaded_dots_have_a_colour_bar_and_an_outline(browser, shaded_address, w
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_names_stand_beside_their_dots_and_over_nothing(browser, labelled_address, width, scheme):
+    with opened(browser, labelled_address, width) as page:
+        page.emulate_media(color_scheme=scheme)
+        texts = page.locator(".plot .scatterlayer .text text")
+        assert texts.all_text_contents() == [row["name"] for row in a_comparison().tables["networks"].rows]
+        assert page.locator(".plot .scatterlayer .points path").count() == 12
+        assert page.locator(".plot .legendtext").count() == 0
+        covered = page.evaluate(LABELS)
+        assert covered == []
+        assert [entry for entry in page.evaluate(CHART_CONTRASTS) if entry[0] < 4.5] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+LABELS = """
+() => {
+  const named = (one) => [one.textContent, one.getBoundingClientRect()];
+  const names = Array.from(document.querySelectorAll(".plot .scatterlayer .text text"), named);
+  const over = (a, b, slack) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > slack
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > slack;
+  const frame = document.querySelector(".plot").getBoundingClientRect();
+  const found = [];
+  names.forEach(([name, box], at) => {
+    names.slice(at + 1).forEach(([other, its]) => { if (over(box, its, 3)) found.push([name, other]); });
+    if (box.left < frame.left || box.right > frame.right || box.top < frame.top) found.push([name, "edge"]);
+  });
+  return found;
+}
+"""
 CHART_CONTRASTS = """
 () => {
   const light = (text) => text.match(/[\\d.]+/g).map(Number).slice(0, 3)

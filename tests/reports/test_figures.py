@@ -7,6 +7,7 @@ import pytest
 
 from reports.drawn import (
     CKA,
+    LABELLED,
     MATRIX,
     PARETO,
     SPECTRA,
@@ -14,6 +15,7 @@ from reports.drawn import (
     a_repair,
     a_table,
     an_erosion,
+    crowd_table,
     matrix_table,
     networks_table,
     spectra_table,
@@ -22,7 +24,7 @@ from reports.drawn import (
 from samples import HOSTILE_NAMES, a_distraction
 from tlaudit.documents import read_result
 from tlaudit.exhibits import Level
-from tlaudit.reports import FORMATS, as_html, drawing, figures
+from tlaudit.reports import FORMATS, as_html, drawing, figures, figures_labels
 from tlaudit.reports.figures_heatmap import MOST_PLACES
 from tlaudit.reports.figures_lines import MOST_LINES
 from tlaudit.results import CheckResult
@@ -284,6 +286,73 @@ def test_shaded_dots_keep_to_their_room():
     assert len(figure["data"][0]["marker"]["color"]) == result.shown
 
 
+def test_dots_bear_their_names_where_they_are_to():
+    result, figure = drawn(LABELLED, crowd_table())
+    (trace,) = figure["data"]
+    assert trace["mode"] == "markers+text"
+    assert trace["text"] == trace["hovertext"] == [row["name"] for row in crowd_table().rows]
+    assert trace["hovertemplate"].startswith("%{hovertext}<br>distraction")
+    assert len(trace["textposition"]) == 12
+    assert not trace["cliponaxis"]
+    assert result.hint.startswith("Hover a dot for its numbers;")
+    _, figure = drawn(PARETO, crowd_table())
+    assert not [trace for trace in figure["data"] if "textposition" in trace or trace["mode"] != "markers"]
+
+
+def test_names_in_one_place_stand_on_different_sides():
+    _, figure = drawn(LABELLED, crowd_table())
+    (trace,) = figure["data"]
+    sides = dict(zip(trace["text"], trace["textposition"], strict=True))
+    assert len({sides[name] for name in ("lp-ft", "l2sp", "l1")}) == 3
+    assert (sides["plain"], sides["unlearn"]) == ("middle right", "middle right")
+    # At the right edge there is no room for a long name.
+    assert "left" in sides["linear-probe"]
+    assert drawn(LABELLED, crowd_table())[0].figure == drawn(LABELLED, crowd_table())[0].figure
+
+
+def test_names_keep_their_side_where_marks_are_of_two_kinds():
+    _, figure = drawn(changed(LABELLED, group="method"), networks_table())
+    dots = [trace for trace in figure["data"] if trace["x"] != [None]]
+    assert [trace["mode"] for trace in dots] == ["markers+text"] * 4
+    assert [len(trace["textposition"]) for trace in dots] == [1] * 4
+    assert [trace["text"] for trace in dots] == [["net 0"], ["net 1"], ["net 2"], ["net 3"]]
+
+
+def test_a_long_name_loses_its_end_beside_the_dot_only():
+    rows = tuple(row | {"name": f"<b>{'n' * 60}" if n == 1 else "%{x}"} for n, row in enumerate(crowd_table().rows))
+    _, figure = drawn(LABELLED, crowd_table().model_copy(update={"rows": rows}))
+    (trace,) = figure["data"]
+    assert trace["text"][:2] == ["%&#123;x}", f"&lt;b&gt;{'n' * (figures_labels.LONGEST - 4)}…"]
+    assert trace["hovertext"][1] == f"&lt;b&gt;{'n' * 60}"
+
+
+def test_a_crowd_bears_no_names_and_the_page_says_so():
+    row = crowd_table().rows[0]
+    rows = tuple(row | {"kept": n / 50} for n in range(figures_labels.MOST + 1))
+    result, figure = drawn(LABELLED, crowd_table().model_copy(update={"rows": rows}))
+    assert {trace["mode"] for trace in figure["data"]} == {"markers"}
+    assert result.notes == (f"More than {figures_labels.MOST} dots have no room for their names; hover one to see it.",)
+    assert result.hint.startswith("Hover a dot for its name;")
+    result, figure = drawn(LABELLED, crowd_table().model_copy(update={"rows": rows[1:]}))
+    assert {trace["mode"] for trace in figure["data"]} == {"markers+text"}
+    assert result.notes == ()
+
+
+def test_an_axis_shows_no_less_than_it_is_to():
+    rows = tuple(row | {"kept": 0.8 + n / 3000, "distraction": 0.5} for n, row in enumerate(crowd_table().rows))
+    table = crowd_table().model_copy(update={"rows": rows})
+    _, figure = drawn(LABELLED, table)
+    low, high = figure["layout"]["xaxis"]["range"]
+    assert (high - low, (high + low) / 2) == (pytest.approx(0.12), pytest.approx(0.8 + 11 / 6000))
+    assert figure["layout"]["yaxis"]["range"] == pytest.approx([0.44, 0.56])
+    _, figure = drawn(changed(LABELLED, least_span=None, labelled=False), table)
+    assert figure["layout"]["xaxis"]["range"] == pytest.approx([0.8 - 11 / 60000, 0.8 + 11 / 3000 + 11 / 60000])
+    _, wide = drawn(LABELLED, crowd_table())
+    assert wide["layout"]["xaxis"]["range"] == pytest.approx([0.524 - 0.0476, 1.0 + 0.0476])
+    with pytest.raises(ValueError, match="greater than 0"):
+        changed(LABELLED, least_span=0)
+
+
 def test_a_shade_holds_numbers_and_nothing_else():
     document = a_repair().model_dump()
     for shade, message in (("name", "'name' holds more than numbers"), ("hue", r"lacks \['hue'\]")):
@@ -295,7 +364,8 @@ def test_a_shade_holds_numbers_and_nothing_else():
 def test_charts_of_earlier_schemas_are_read(tmp_path, version):
     document = json.loads(a_distraction().to_json()) | {"schema_version": version}
     for chart in document["charts"]:
-        del chart["shade"]
+        for name in ("shade", "labelled", "least_span"):
+            del chart[name]
     (tmp_path / "old.json").write_text(json.dumps(document))
     assert read_result(tmp_path / "old.json").charts == a_distraction().charts
 

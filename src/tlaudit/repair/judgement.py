@@ -11,11 +11,11 @@ import torch
 from tlaudit.errors import DataError
 from tlaudit.measure.prevalence import class_means
 from tlaudit.measure.uncertainty import MINIMUM_FOR_BOOTSTRAP
-from tlaudit.repair.vocabulary import AXES, BEFORE
+from tlaudit.repair.vocabulary import AXES, BEFORE, PLAIN
 from tlaudit.results import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -28,7 +28,7 @@ _SAMPLE_OF = {"lingering_count": "lingering", "lingering_fraction": "lingering"}
 _COMPOSITES = ("flip_rate", "composite_accuracy", "grey_accuracy")
 _NOTHING = "nothing could be judged"
 _ALL_DEAD = "every map is dead"
-_NO_PAIR = "no item has a number before and after"
+_NO_PAIR = "no item has a number with both networks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +97,12 @@ class Facts:
 
 
 class Change(NamedTuple):
-    """One axis before and after a repair.
+    """One axis of two networks: before and after a repair, or after plain finetuning and after a repair.
 
     Attributes:
         axis: One of `AXES`.
-        before: Of the network before.
-        after: Of the network after.
+        before: Of the network that the other is set against.
+        after: Of the network after the repair.
         change: After less before over the items that have a value in both, with a paired bootstrap interval.
     """
 
@@ -145,6 +145,32 @@ def compare(before: Judgement, after: Judgement, method: str, recorder: Recorder
     return [
         Change(axis, one[axis], other[axis], _changed(axis, before, after, f"repair.{method}.{axis}_change", recorder))
         for axis in AXES
+    ]
+
+
+def versus_plain(
+    judged: Mapping[str, Judgement], changes: Mapping[str, Sequence[Change]], method: str, recorder: Recorder
+) -> list[Change]:
+    """Set what a method gives beside what plain finetuning does, as `compare` does with the network before.
+
+    Args:
+        judged: Networks by the method that made them, `PLAIN` and this one among them.
+        changes: What `compare` said of the same.
+        method: That is set against `PLAIN`.
+        recorder: Knows ``repair.<method>.<axis>_versus_plain``.
+
+    Raises:
+        DataError: If an image could be read for one of them and not for the other.
+    """
+    both = judged[PLAIN], judged[method]
+    return [
+        Change(
+            one.axis,
+            one.after,
+            other.after,
+            _changed(one.axis, *both, f"repair.{method}.{one.axis}_versus_plain", recorder),
+        )
+        for one, other in zip(changes[PLAIN], changes[method], strict=True)
     ]
 
 

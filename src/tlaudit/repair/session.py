@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tlaudit.checks.base import Stopwatch
 from tlaudit.distributed import ALONE
 from tlaudit.errors import UsageError
+from tlaudit.models.checkpoint import read_checkpoint
 from tlaudit.models.pair import load_pair
 from tlaudit.models.wording import nearest
 from tlaudit.options.repair import MethodOptions
@@ -204,6 +205,8 @@ class _Session:
             findings=tuple(findings),
             variants=tuple(variants),
             diverged=diverged,
+            file=str(file) if file is not None else None,
+            sha256=read_checkpoint(file).sha256 if file is not None else model.record.sha256,
         )
 
     def _finetuned(self, method: Method) -> Model | None:

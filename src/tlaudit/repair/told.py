@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Literal
 
 from tlaudit.checks.base import provenance
 from tlaudit.checks.measured import Recorder
-from tlaudit.repair.judgement import Sample, compare, kept, measured
-from tlaudit.repair.told_tables import changes_table, pareto_table, training_table
-from tlaudit.repair.vocabulary import ACCURACY_CHART, BEFORE, LOSS_CHART, PARETO_CHART, SOURCE, quantities
+from tlaudit.repair.judgement import Sample, compare, kept, measured, versus_plain
+from tlaudit.repair.told_tables import FRONT, changes_table, pareto_table, training_table, versus_table
+from tlaudit.repair.vocabulary import (
+    ACCURACY_CHART,
+    BEFORE,
+    LOSS_CHART,
+    PLAIN,
+    SOURCE,
+    pareto_chart,
+    quantities,
+    spoken,
+)
 from tlaudit.results import CheckResult, Finding
+from tlaudit.training.steps import TASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +40,8 @@ SMALL = -0.05
 """Only where it surely fell no further than this, nothing of the kind was found (ours)."""
 MANY_DEAD = 0.1
 """Share of composites with a map before or after, not both, above which the reader is warned (ours)."""
+_FEW = 2
+"""Methods that the summary tells one by one; of more it tells which stand out."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,8 @@ class Outcome:
         findings: What the reader has to know of it.
         variants: Further networks it tried, by name, as they are at a glance.
         diverged: What was said where its training diverged, or None.
+        file: Checkpoint that holds its network; None where none was written.
+        sha256: Of that file, or of the weights where there is none.
     """
 
     method: str
@@ -53,6 +67,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     variants: tuple[tuple[str, Glance], ...] = ()
     diverged: str | None = None
+    file: str | None = None
+    sha256: str | None = None
 
 
 def told(
@@ -74,31 +90,37 @@ def told(
         watch: Started when the run began.
 
     Returns:
-        Measurements ``repair.<before or method>.<axis>``, ``repair.<method>.<axis>_change`` and
-        ``repair.<before or method>.source_kept``; the tables ``before_after``, ``pareto`` and, if anything was trained,
-        ``training``; charts, findings, provenance.
+        Measurements ``repair.<before or method>.<axis>``, ``repair.<method>.<axis>_change``,
+        ``repair.<before or method>.source_kept`` and, of the methods beside a network of `PLAIN`,
+        ``repair.<method>.<axis>_versus_plain``; the tables ``before_after``, ``pareto``, where there is anything to
+        tell ``versus_plain`` and ``training``; charts, findings, provenance. In ``pareto``, ``on_front`` is said of
+        networks that have each of target accuracy, source top-1 and distraction that the network before has, and is
+        empty for the others.
 
     Raises:
         DataError: If an image could be read for one network and not for another.
     """
     methods = [outcome.method for outcome in outcomes]
-    recorder = Recorder(quantities(methods), subject.seed, options.judge.bootstrap, options.judge.confidence)
-    changes = {
-        outcome.method: compare(before[1], outcome.judgement, outcome.method, recorder)
-        for outcome in outcomes
-        if outcome.judgement is not None
+    after = {outcome.method: outcome.judgement for outcome in outcomes if outcome.judgement is not None}
+    named = quantities(methods, versus_plain=PLAIN in after)
+    recorder = Recorder(named, subject.seed, options.judge.bootstrap, options.judge.confidence)
+    changes = {method: compare(before[1], judged, method, recorder) for method, judged in after.items()}
+    versus = {
+        method: versus_plain(after, changes, method, recorder) for method in after if PLAIN in after and method != PLAIN
     }
-    found = {m.name: m for m in _measurements(facts, before[1], outcomes, changes, recorder)}
-    tables = {
-        "before_after": changes_table(changes),
-        "pareto": pareto_table(facts, before, outcomes, recorder),
-    }
+    found = {m.name: m for m in _measurements(facts, before[1], outcomes, changes, versus, recorder)}
+    tables = {"before_after": changes_table(changes), "pareto": pareto_table(facts, before[1], outcomes, recorder)}
+    if len(outcomes) > 1:
+        # Networks side by side come first where there are several; of one, what changed does.
+        tables = dict(reversed(tables.items()))
+    if versus:
+        tables["versus_plain"] = versus_table(versus)
     if any(outcome.history for outcome in outcomes):
         tables["training"] = training_table([(one.method, one.history, one.kept) for one in outcomes])
     return CheckResult(
         check=CHECK,
-        verdict=_verdict(found, outcomes),
-        summary=_summary(found, outcomes, before[0]),
+        verdict=_verdict(found, _judged(outcomes)),
+        summary=" ".join(_summary(found, outcomes, before[0], tables["pareto"])),
         headline=tuple(_headline(methods, found)),
         measurements=tuple(found.values()),
         tables=tables,
@@ -114,9 +136,10 @@ def _measurements(
     before: Judgement,
     outcomes: Sequence[Outcome],
     changes: Mapping[str, Sequence[Change]],
+    versus: Mapping[str, Sequence[Change]],
     recorder: Recorder,
 ) -> Iterator[Measurement]:
-    """All of them: of the source network, before, and of each method after and the change."""
+    """All of them: of the source network, before, and of each method after, the change, and against plain."""
     own = facts.source
     if isinstance(own, str):
         yield recorder.absent(SOURCE, own)
@@ -135,6 +158,7 @@ def _measurements(
             yield change.after
             yield change.change
         yield kept(outcome.judgement, facts, outcome.method, recorder)
+        yield from (one.change for one in versus.get(outcome.method, ()))
 
 
 def _headline(methods: Sequence[str], found: Mapping[str, Measurement]) -> Iterator[str]:
@@ -147,36 +171,75 @@ def _headline(methods: Sequence[str], found: Mapping[str, Measurement]) -> Itera
         yield from (name for axis in axes if found[name := f"repair.{method}.{axis}"].absent is None)
 
 
-def _verdict(found: Mapping[str, Measurement], outcomes: Sequence[Outcome]) -> Literal["concern", "clear", "open"]:
+def _judged(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those that the verdict is about: not plain finetuning, where it is only what others are set against."""
+    others = [outcome for outcome in outcomes if outcome.method != PLAIN]
+    return others or list(outcomes)
+
+
+def _verdict(found: Mapping[str, Measurement], judged: Sequence[Outcome]) -> Literal["concern", "clear", "open"]:
     """A concern if a training diverged, or target accuracy surely fell by more than a point.
 
     Clear if it surely fell by no more than five points with any method: what a repair is for, the tables show.
     """
-    if any(outcome.diverged for outcome in outcomes):
+    if any(outcome.diverged for outcome in judged) or _fallen(found, judged):
         return "concern"
-    intervals = [found[f"repair.{one.method}.target_accuracy_change"].interval for one in outcomes]
-    if any(interval is not None and interval.high < FELL for interval in intervals):
-        return "concern"
+    intervals = [found[f"repair.{one.method}.target_accuracy_change"].interval for one in judged]
     return "clear" if all(one is not None and one.low >= SMALL for one in intervals) else "open"
 
 
-def _summary(found: Mapping[str, Measurement], outcomes: Sequence[Outcome], before: str) -> str:
-    """For each method two numbers before and after, in words."""
-    parts = []
-    for outcome in outcomes:
-        if outcome.judgement is None:
-            parts.append(f"{outcome.method}: nothing came of it.")
+def _fallen(found: Mapping[str, Measurement], outcomes: Sequence[Outcome]) -> list[str]:
+    """Methods after which target accuracy surely fell by more than a point."""
+    intervals = {one.method: found[f"repair.{one.method}.target_accuracy_change"].interval for one in outcomes}
+    return [method for method, interval in intervals.items() if interval is not None and interval.high < FELL]
+
+
+def _summary(
+    found: Mapping[str, Measurement], outcomes: Sequence[Outcome], before: str, pareto: Table
+) -> Iterator[str]:
+    """What before is; few methods one by one, of many those on the front; then what makes it a concern."""
+    # A name of one word says which network it is, a longer one what it is.
+    yield f"Before is the {before}." if " " in before else f"Before is the {before} network."
+    if len(outcomes) <= _FEW:
+        yield from (_in_words(found, outcome) for outcome in outcomes)
+    else:
+        front = [str(row["name"]) for row in pareto.rows if row["on_front"] == "yes"]
+        axes = [spoken(axis) for axis in FRONT if pareto.rows[0][axis] is not None]
+        yield (
+            f"On the front of {' and '.join(axes)}: {', '.join(front)}."
+            if front
+            else "Nothing is known to compare them by."
+        )
+        lost = [outcome.method for outcome in outcomes if outcome.judgement is None]
+        if lost:
+            yield f"Nothing came of {', '.join(lost)}."
+    diverged = [outcome.method for outcome in outcomes if outcome.diverged and outcome.judgement is not None]
+    if diverged:
+        yield f"The training diverged with {', '.join(diverged)}."
+    fallen = _fallen(found, outcomes)
+    if fallen:
+        yield f"Target accuracy surely fell by more than a point after {', '.join(fallen)}."
+    plain = [outcome for outcome in outcomes if outcome.method == PLAIN]
+    if len(outcomes) > 1 and (PLAIN in fallen or any(outcome.diverged for outcome in plain)):
+        yield f"The verdict is about the methods other than {PLAIN}."
+
+
+def _in_words(found: Mapping[str, Measurement], outcome: Outcome) -> str:
+    """What became of the three numbers that networks are compared by."""
+    if outcome.judgement is None:
+        return f"{outcome.method}: nothing came of it."
+    pieces = []
+    for axis in FRONT:
+        one, other = found[f"repair.{BEFORE}.{axis}"], found[f"repair.{outcome.method}.{axis}"]
+        if one.value is None or other.value is None:
             continue
-        pieces = []
-        for axis, words in (("target_accuracy", "target accuracy"), ("source_top1", "source top-1")):
-            one, other = found[f"repair.{BEFORE}.{axis}"].value, found[f"repair.{outcome.method}.{axis}"].value
-            if one is not None and other is not None:
-                pieces.append(f"{words} {100 * one:.1f} % before, {100 * other:.1f} % after")
-        share = found[f"repair.{outcome.method}.source_kept"].value
-        if share is not None and pieces:
-            pieces[-1] += f" ({100 * share:.0f} % of the source network's)"
-        parts.append(f"{outcome.method}: {'; '.join(pieces) or 'neither accuracy is known'}.")
-    return f"Before is the {before} network. {' '.join(parts)}"
+        if one.unit == "share":
+            piece = f"{spoken(axis)} {100 * one.value:.1f} → {100 * other.value:.1f} %"
+        else:
+            piece = f"{spoken(axis)} {one.value:.3f} → {other.value:.3f}"
+        share = found[f"repair.{outcome.method}.source_kept"].value if axis == "source_top1" else None
+        pieces.append(piece if share is None else f"{piece} ({100 * share:.0f} % kept)")
+    return f"{outcome.method}: {', '.join(pieces) or 'nothing of it is known before and after'}."
 
 
 def _charts(tables: Mapping[str, Table]) -> Iterator[Chart]:
@@ -186,12 +249,14 @@ def _charts(tables: Mapping[str, Table]) -> Iterator[Chart]:
     def known(*columns: str) -> bool:
         return any(all(row[column] is not None for column in columns) for row in rows)
 
-    if known(PARETO_CHART.x, PARETO_CHART.y):
-        shaded = known(PARETO_CHART.x, PARETO_CHART.y, "target_accuracy")
-        yield PARETO_CHART if shaded else PARETO_CHART.model_copy(update={"shade": None})
+    kept_and_cured = ("source_kept", "distraction")
+    if known(*kept_and_cured):
+        shaded = known(*kept_and_cured, "target_accuracy")
+        swept = any(row["name"] != row["method"] and row["distraction"] is None for row in rows)
+        yield pareto_chart(shaded=shaded, swept=swept)
     elif known(ACCURACY_CHART.x, ACCURACY_CHART.y):
         yield ACCURACY_CHART
-    if "training" in tables:
+    if "training" in tables and any(row.get(TASK) is not None for row in tables["training"].rows):
         yield LOSS_CHART
 
 

@@ -8,8 +8,10 @@ from tlaudit.repair.judgement import kept, measured
 from tlaudit.repair.vocabulary import (
     AXES,
     BEFORE,
-    CHANGE_COLUMNS,
     PARETO_COLUMNS,
+    PLAIN,
+    change_columns,
+    spoken,
     training_columns,
 )
 from tlaudit.results import Table
@@ -25,28 +27,33 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-_FRONT = {"target_accuracy": 1, "source_top1": 1, "distraction": -1}
+FRONT = {"target_accuracy": 1, "source_top1": 1, "distraction": -1}
 """What networks are compared by, and which way is better."""
 _MEASURED = ("target_accuracy", "source_top1", "delta_lp", "distraction", "flip_rate", "composite_accuracy")
 
 
 def changes_table(changes: Mapping[str, Sequence[Change]]) -> Table:
-    """One row for each axis and method, the methods of an axis under each other."""
-    rows = [
-        _change(method, one)
-        for of_axis in zip(*changes.values(), strict=True)
-        for method, one in zip(changes, of_axis, strict=True)
-    ]
+    """One row for each method and axis, the axes of a method under each other: before, after, change."""
+    return _changes("Before and after", BEFORE, changes)
+
+
+def versus_table(changes: Mapping[str, Sequence[Change]]) -> Table:
+    """The same with plain finetuning in place of the network before."""
+    return _changes("After plain finetuning and after the others", PLAIN, changes)
+
+
+def _changes(title: str, base: str, changes: Mapping[str, Sequence[Change]]) -> Table:
+    rows = [_change(method, base, one) for method, of_method in changes.items() for one in of_method]
     return Table(
-        title="Before and after",
-        columns=CHANGE_COLUMNS,
+        title=title,
+        columns=change_columns(base),
         rows=tuple(rows),
         worst=tuple(range(len(rows))),
-        brief=("axis", "method", "before", "after", "change", "low", "high", "n"),
+        brief=("method", "axis", base, "after", "change", "low", "high", "n"),
     )
 
 
-def _change(method: str, one: Change) -> Row:
+def _change(method: str, base: str, one: Change) -> Row:
     axis, before, after, change = one
     interval = change.interval
     reasons = dict.fromkeys(m.absent for m in (before, after, change) if m.absent)
@@ -56,10 +63,10 @@ def _change(method: str, one: Change) -> Row:
     if AXES[axis].unit == "classes":
         bounds = [None if bound is None else round(bound) for bound in bounds]
     return {
-        "axis": axis.replace("_", " "),
         "method": method,
+        "axis": spoken(axis),
         "unit": AXES[axis].unit,
-        "before": before.value,
+        base: before.value,
         "after": after.value,
         "change": change.value,
         "low": bounds[0],
@@ -70,23 +77,32 @@ def _change(method: str, one: Change) -> Row:
     }
 
 
-def pareto_table(facts: Facts, before: tuple[str, Judgement], outcomes: Sequence[Outcome], recorder: Recorder) -> Table:
-    """One row a network: before, then what each method gave, with what it tried."""
-    networks: list[tuple[str, str, Judgement | Glance]] = [(f"{BEFORE} ({before[0]})", BEFORE, before[1])]
+def pareto_table(facts: Facts, before: Judgement, outcomes: Sequence[Outcome], recorder: Recorder) -> Table:
+    """One row a network: before, then what each method gave, with what it tried.
+
+    Networks are compared by those of target accuracy, source top-1 and distraction that the network before has; one
+    that lacks any of them is on no front and off none, and beats nobody.
+    """
+    rows = [_bound(_network(BEFORE, BEFORE, before, facts, recorder), "no method made it; see the networks")]
     for outcome in outcomes:
         if outcome.judgement is not None:
-            networks.append((outcome.method, outcome.method, outcome.judgement))
-        networks += [(name, outcome.method, glance) for name, glance in outcome.variants]
-    rows = [_network(name, method, judged, facts, recorder) for name, method, judged in networks]
-    for row in rows:
-        row["on_front"] = "no" if any(_beats(other, row) for other in rows) else "yes"
-    brief = ["name", "target_accuracy", "source_kept", "lingering", "distraction", "flip_rate", "on_front"]
+            row = _network(outcome.method, outcome.method, outcome.judgement, facts, recorder)
+            rows.append(_bound(row, "none was written", outcome.file, outcome.sha256))
+        rows += [
+            _bound(_network(name, outcome.method, glance, facts, recorder), "a sweep's networks are not written")
+            for name, glance in outcome.variants
+        ]
+    axes = [axis for axis in FRONT if rows[0][axis] is not None]
+    compared = [row for row in rows if axes and all(row[axis] is not None for axis in axes)]
+    for row in compared:
+        row["on_front"] = "no" if any(_beats(other, row, axes) for other in compared) else "yes"
     return Table(
         title="What each network keeps, and what it still does",
         columns=PARETO_COLUMNS,
         rows=tuple(rows),
         worst=tuple(range(len(rows))),
-        brief=tuple(brief),
+        # As much as eighty columns hold.
+        brief=("name", "target_accuracy", "source_kept", "lingering", "distraction", "on_front"),
     )
 
 
@@ -101,15 +117,15 @@ def _network(name: str, method: str, judged: Judgement | Glance, facts: Facts, r
     return row | {"name": name, "method": method, "absent": "; ".join(map(str, reasons)) or None}
 
 
-def _beats(one: Row, other: Row) -> bool:
-    """At least as good in all that is known of the other, and better in one of it.
+def _bound(row: Row, why: str, file: str | None = None, sha256: str | None = None) -> Row:
+    """A row with the file that holds its network, or why there is none."""
+    reasons = [*([row["absent"]] if row["absent"] else []), *([f"file: {why}"] if file is None else [])]
+    return row | {"file": file, "sha256": sha256, "absent": "; ".join(reasons) or None}
 
-    Of whom less is known than of the other, that cannot be said.
-    """
-    known = [(axis, sign) for axis, sign in _FRONT.items() if other[axis] is not None]
-    if any(one[axis] is None for axis, _ in known):
-        return False
-    both = [(sign * one[axis], sign * other[axis]) for axis, sign in known]
+
+def _beats(one: Row, other: Row, axes: Sequence[str]) -> bool:
+    """At least as good in all of these, and better in one; both have them all."""
+    both = [(FRONT[axis] * one[axis], FRONT[axis] * other[axis]) for axis in axes]
     return all(ours >= theirs for ours, theirs in both) and any(ours > theirs for ours, theirs in both)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tlaudit.checks.measured import Quantity
 from tlaudit.exhibits import Lines, Scatter
 from tlaudit.results import Column
+from tlaudit.training.steps import TASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,13 +26,29 @@ AXES = {
     "grey_accuracy": Quantity("share", "higher", "The same overlays recognised on mid-grey"),
 }
 """What networks are judged by; each sentence goes on with whose number it is."""
+_SPOKEN = {"source_top1": "source top-1", "delta_lp": "ΔLP"}
+"""Axes whose names in words are not their own."""
 
 BEFORE = "before"
+PLAIN = "plain"
+"""The method that the others are set against where it ran."""
+BY_ROW = "by row"
+"""Unit of numbers whose unit stands in a cell of their row."""
 SOURCE = "repair.source.source_top1"
 
 
-def quantities(methods: Iterable[str]) -> dict[str, Quantity]:
-    """Name everything that is measured about these methods."""
+def spoken(axis: str) -> str:
+    """An axis as people call it."""
+    return _SPOKEN.get(axis, axis.replace("_", " "))
+
+
+def quantities(methods: Iterable[str], *, versus_plain: bool = False) -> dict[str, Quantity]:
+    """Name everything that is measured about these methods.
+
+    Args:
+        methods: Their names.
+        versus_plain: Whether those other than `PLAIN` are also set against it.
+    """
     found = {SOURCE: Quantity("share", "neither", "Source images the source network itself gets right.")}
     found |= {
         f"repair.{BEFORE}.{axis}": one._replace(meaning=f"{one.meaning}, before the repair.")
@@ -48,6 +65,9 @@ def quantities(methods: Iterable[str]) -> dict[str, Quantity]:
             unit = one.unit if one.unit == "classes" else "difference"
             meaning = f"{one.meaning}: after {method} less before, paired."
             found[f"repair.{method}.{axis}_change"] = Quantity(unit, one.better, meaning)
+            if versus_plain and method != PLAIN:
+                meaning = f"{one.meaning}: after {method} less after plain, paired."
+                found[f"repair.{method}.{axis}_versus_plain"] = Quantity(unit, one.better, meaning)
     return found
 
 
@@ -55,21 +75,31 @@ def _columns(*described: tuple[str, str, str]) -> tuple[Column, ...]:
     return tuple(Column(name=name, unit=unit, meaning=meaning) for name, unit, meaning in described)
 
 
-CHANGE_COLUMNS = _columns(
-    ("axis", "text", "What the network is judged by."),
-    ("method", "text", "What was done."),
-    ("unit", "text", "Of the numbers in this row; a share of 1 is all."),
-    ("before", "number", "Of the network before the repair."),
-    ("after", "number", "Of the network after it."),
-    ("change", "number", "After less before, on the same images, composites or classes."),
-    ("low", "number", "Lower bound of the change's bootstrap interval."),
-    ("high", "number", "Upper bound of the same."),
-    ("n", "number", "Images, composites or classes that the change rests on."),
-    ("better", "text", "Which way is better: higher | lower."),
-    ("absent", "text", "Why cells of this row are empty."),
-)
+def change_columns(base: str) -> tuple[Column, ...]:
+    """Columns of a table that sets networks after a repair against another one.
+
+    Args:
+        base: What they are set against, `BEFORE` or `PLAIN`; the column of its numbers is called so.
+    """
+    which = "before the repair" if base == BEFORE else "after plain finetuning"
+    less = "before" if base == BEFORE else "after plain"
+    return _columns(
+        ("method", "text", "What was done."),
+        ("axis", "text", "What the network is judged by."),
+        ("unit", "text", "Of the numbers in this row; a share of 1 is all."),
+        (base, BY_ROW, f"Of the network {which}."),
+        ("after", BY_ROW, "Of the network after the method."),
+        ("change", BY_ROW, f"After less {less}, on the same images, composites or classes."),
+        ("low", BY_ROW, "Lower bound of the change's bootstrap interval."),
+        ("high", BY_ROW, "Upper bound of the same."),
+        ("n", "number", "Images, composites or classes that the change rests on."),
+        ("better", "text", "Which way is better: higher | lower."),
+        ("absent", "text", "Why cells of this row are empty."),
+    )
+
+
 PARETO_COLUMNS = _columns(
-    ("name", "text", "The network."),
+    ("name", "text", "The network; before: as it was before any repair."),
     ("method", "text", "What made it."),
     ("target_accuracy", "share", "Validation images got right."),
     ("source_top1", "share", "Source images got right under the source's head."),
@@ -83,8 +113,11 @@ PARETO_COLUMNS = _columns(
         "on_front",
         "text",
         "yes, if no other network is at least as good in target accuracy, source top-1 and distraction, and better in "
-        "one. Of numbers that this network lacks nothing is asked; one that lacks a number this has does not beat it.",
+        "one. Asked only of networks that have each of the three that the network before has; an axis which that one "
+        "lacks counts for none.",
     ),
+    ("file", "text", "Checkpoint that was written."),
+    ("sha256", "text", "SHA-256 of the network that this row is about."),
     ("absent", "text", "Why cells of this row are empty."),
 )
 
@@ -102,37 +135,57 @@ def training_columns(terms: Iterable[str]) -> tuple[Column, ...]:
     )
 
 
-PARETO_CHART = Scatter(
+_LEAST_SPAN = 0.1
+"""An axis shows no less than this of a share or an overlap, so that noise does not fill the chart (ours)."""
+_SHADED = " The colour is the accuracy on the target task."
+_SWEEP_ELSEWHERE = (
+    " Networks that a sweep tried on the way are not here, as their distraction is not measured; the table has them."
+)
+_PARETO_CHART = Scatter(
     title="What each repair keeps, and what it cures",
     reading=(
-        "One dot a network. To the right more is kept of what the source network knew, further down less of it "
-        "distracts; the colour is the accuracy on the target task. No repair is better than another that lies to the "
-        "right of it, below it and is brighter."
+        "One dot a network. Further right: more of what the source network knew is kept; further down: less of it "
+        "distracts."
     ),
     table="pareto",
     x="source_kept",
     y="distraction",
     name="name",
-    group="method",
-    shade="target_accuracy",
+    labelled=True,
+    least_span=_LEAST_SPAN,
 )
 ACCURACY_CHART = Scatter(
     title="What each repair keeps, and what it costs",
     reading=(
-        "One dot a network: accuracy on the target task, and source images got right under the source's head. Up and "
-        "to the right is better. Distraction could not be measured."
+        "One dot a network. Further right: more of the target task is got right; further up: more source images are "
+        "got right under the source's head. Distraction could not be measured."
     ),
     table="pareto",
     x="target_accuracy",
     y="source_top1",
     name="name",
-    group="method",
+    labelled=True,
+    least_span=_LEAST_SPAN,
 )
 LOSS_CHART = Lines(
-    title="Loss by epoch",
-    reading="Sum of the terms of each method's loss, mean over the images of an epoch as they came by.",
+    title="Cross-entropy by epoch",
+    reading=(
+        "Of the task's own labels, mean over the images of an epoch as they came by. What else a method's loss adds "
+        "to it is not alike from method to method; those terms are in the table."
+    ),
     table="training",
     x="epoch",
-    y="loss",
+    y=TASK,
     group="method",
 )
+
+
+def pareto_chart(*, shaded: bool, swept: bool) -> Scatter:
+    """What is kept against what distracts.
+
+    Args:
+        shaded: Whether target accuracy is known of any dot, so that it can be its colour.
+        swept: Whether a sweep's networks are missing from it.
+    """
+    reading = _PARETO_CHART.reading + _SHADED * shaded + _SWEEP_ELSEWHERE * swept
+    return _PARETO_CHART.model_copy(update={"reading": reading, "shade": "target_accuracy" if shaded else None})

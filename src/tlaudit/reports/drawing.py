@@ -42,7 +42,8 @@ COLOURS = "Viridis"
 """Colours of numbers, in even steps to the eye, in print and for colour-blind eyes too (Nuñez, Anderton and Renslow
 2018)."""
 
-_MARGIN = 0.05
+MARGIN = 0.05
+"""Of the range of values, what an axis shows on either side of it."""
 _FEW_DECADES, _MANY_DECADES = 2, 10
 """Between them, a logarithmic axis has a number at each power of ten and nowhere else."""
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
@@ -155,11 +156,20 @@ def units(table: Table) -> dict[str, str]:
     return {column.name: column.unit for column in table.columns}
 
 
-def span(values: Sequence[float], *, log: bool = False) -> list[float]:
-    """The range of an axis that shows these values with a margin; as powers of ten where it is logarithmic."""
+def span(values: Sequence[float], *, log: bool = False, least: float = 0.0, margin: float = MARGIN) -> list[float]:
+    """The range of an axis that shows these values.
+
+    Args:
+        values: What it has to show.
+        log: Whether it is logarithmic, so that the range is one of powers of ten.
+        least: What it shows at the least, with the values in its middle.
+        margin: What it shows beside them, as a share of the range.
+    """
     scaled = [math.log10(value) for value in values if value > 0] if log else list(values)
     low, high = (min(scaled), max(scaled)) if scaled else (0.0, 1.0)
-    pad = _MARGIN * ((high - low) or 1.0)
+    if high - low < least:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
+    pad = margin * ((high - low) or 1.0)
     return [low - pad, high + pad]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tlaudit.reports import drawing, wording
+from tlaudit.reports import drawing, figures_labels, wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +19,10 @@ _DOT_BYTES = 48
 """What two numbers and the punctuation around a name take in the figure, at the most."""
 _SHADE_BYTES = 16
 """What a third number takes, for the colour."""
+_LABEL_BYTES = 40
+"""What the name beside a dot takes, and the word for its place."""
+_LABEL_MARGIN = 0.1
+"""Of the range of values, what a chart with names beside its dots leaves free for them."""
 _LARGER = 4
 """More pixels of a dot whose colour has to be read."""
 _NO_SHADE = "#7F7F7F"
@@ -41,17 +45,21 @@ def scatter(chart: Scatter, table: Table, room: int) -> drawing.Drawing:
     """
     complete = [index for index, row in enumerate(table.rows) if None not in (row[chart.x], row[chart.y])]
     chosen = _thinned(complete, table.worst, _as_many_as_fit(chart, table, complete, room))
+    labelled = chart.labelled and len(chosen) <= figures_labels.MOST
     kinds = _by_kind(chart, [table.rows[index] for index in chosen])
     size = next(size for most, size in _SIZES if len(chosen) <= most)
     units = drawing.units(table)
     traces = [
-        _trace(chart, units, kind, rows, place, size)
+        _trace(chart, units, kind, rows, place, size) | (_labels(chart, rows) if labelled else {})
         for place, (kind, of_kind) in enumerate(kinds.items())
         for rows in _by_shade(chart, of_kind)
     ]
+    layout = _layout(chart, [table.rows[index] for index in complete], units)
+    if labelled:
+        figures_labels.label(traces, layout)
     if chart.shade and chart.group:
         traces += [_legend(kind, place, size) for place, kind in enumerate(kinds)]
-    figure = {"data": traces, "layout": _layout(chart, [table.rows[index] for index in complete], units)}
+    figure = {"data": traces, "layout": layout}
     across = [(level.label, False) for level in chart.levels]
     if chart.diagonal:
         across.insert(0, (f"diagonal: {drawing.spoken(chart.y)} = {drawing.spoken(chart.x)}", True))
@@ -64,7 +72,7 @@ def scatter(chart: Scatter, table: Table, room: int) -> drawing.Drawing:
         shown=len(chosen),
         total=len(complete),
         words=_words(chart, len(chosen)),
-        hint="Hover a dot for its name; drag to zoom, double-click to go back.",
+        hint=f"Hover a dot for its {'numbers' if labelled else 'name'}; drag to zoom, double-click to go back.",
         notes=tuple(_notes(chart, [table.rows[index] for index in chosen], thinned if chosen != complete else "")),
         across=tuple(across),
     )
@@ -83,12 +91,14 @@ def _notes(chart: Scatter, rows: Sequence[dict[str, Cell]], thinned: str) -> Ite
     grey = sum(row[chart.shade] is None for row in rows) if chart.shade else 0
     if chart.shade and grey:
         yield f"{grey} of {len(rows)} dots are grey and open: their {drawing.spoken(chart.shade)} is not known."
+    if chart.labelled and len(rows) > figures_labels.MOST:
+        yield f"More than {figures_labels.MOST} dots have no room for their names; hover one to see it."
 
 
 def _as_many_as_fit(chart: Scatter, table: Table, indices: Sequence[int], room: int) -> int:
     """How many dots the room takes if all their names are as long as the longest."""
     longest = max((len(drawing.as_script(_named(table.rows[index], chart))) for index in indices), default=0)
-    dot = longest + _DOT_BYTES + (_SHADE_BYTES if chart.shade else 0)
+    dot = longest + _DOT_BYTES + (_SHADE_BYTES if chart.shade else 0) + (_LABEL_BYTES if chart.labelled else 0)
     return min(drawing.MOST_DOTS, max(0, room) // dot)
 
 
@@ -144,11 +154,19 @@ def _trace(
         "legendgroup": kind,
         "x": drawing.numbers(rows, chart.x),
         "y": drawing.numbers(rows, chart.y),
-        "text": [_named(row, chart) for row in rows],
+        "hovertext" if chart.labelled else "text": [_named(row, chart) for row in rows],
         # No element but the line break: plotly gives the others a style attribute, which the page's policy refuses.
-        "hovertemplate": "<br>".join(["%{text}", *([kind] if kind else []), *lines, "<extra></extra>"]),
+        "hovertemplate": "<br>".join(
+            ["%{hovertext}" if chart.labelled else "%{text}", *([kind] if kind else []), *lines, "<extra></extra>"]
+        ),
         "marker": _marker(chart, rows, place, size),
     }
+
+
+def _labels(chart: Scatter, rows: Sequence[dict[str, Cell]]) -> dict[str, Any]:
+    """Names short enough to stand beside dots; hovered over, they are whole."""
+    names = [drawing.letters(drawing.plain(row[chart.name], figures_labels.LONGEST)) for row in rows]
+    return {"text": names}
 
 
 def _legend(kind: str, place: int, size: int) -> dict[str, Any]:
@@ -182,7 +200,9 @@ def _layout(chart: Scatter, rows: Sequence[dict[str, Cell]], units: dict[str, st
     columns = {"x": chart.x, "y": chart.y}
     ranges = {
         axis: drawing.span(
-            [*drawing.numbers(rows, column), *(level.value for level in chart.levels if level.axis == axis)]
+            [*drawing.numbers(rows, column), *(level.value for level in chart.levels if level.axis == axis)],
+            least=chart.least_span or 0.0,
+            margin=_LABEL_MARGIN if chart.labelled else drawing.MARGIN,
         )
         for axis, column in columns.items()
     }

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tlaudit.results import CheckResult, KeyMatch, Measurement, Table
 
 _PERCENT = {"share"}
+_BY_ROW = {"by row"}
+"""Numbers whose unit stands in a cell of their row; they are written alike, whatever it is."""
 
 VERDICTS = {
     "concern": ("Concern", "Something to act on."),
@@ -34,6 +36,8 @@ def number(value: Cell, unit: str) -> str:
         return f"{100 * value:.1f} %"
     if isinstance(value, int):
         return str(value)
+    if unit in _BY_ROW:
+        return f"{value:.3f}"
     return f"{value:.3f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
