@@ -53,8 +53,6 @@ def plan(output: Output) -> dict[str, Path | None]:
             f"{output.path}: no format ends in {suffix!r}; known are {', '.join(by_suffix)}, or give --format"
         )
     formats = output.formats or (by_suffix[suffix],)
-    if len(formats) == 1 and by_suffix.get(suffix, formats[0]) != formats[0]:
-        raise UsageError(f"{output.path}: the name says {by_suffix[suffix]}, --format says {formats[0]}; leave one out")
     several = len(formats) > 1
     places = {name: output.path.with_suffix(FORMATS[name].suffix) if several else output.path for name in formats}
     for path in places.values():
