@@ -88,14 +88,14 @@ def joined(way):
 
 @pytest.mark.parametrize(
     ("way", "left"),
-    {"plain": 0, "remembers": 0}.items()
+    ({"plain": 0, "remembers": 0}
     | dict.fromkeys(
         (
             "hooked", "subclass", "two names", "without statistics", "another reader", "twice", "weights read",
             "by its input", "tensors only", "other for stand-ins",
         ),
         1,
-    ).items(),
+    )).items(),
 )  # fmt: skip
 def test_only_what_follows_one_convolution_alone_is_folded(way, left):
     net, pixels = joined(way), images(8)
