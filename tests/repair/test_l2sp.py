@@ -54,7 +54,8 @@ def test_agrees_with_reference(bench, terms, name, alpha, beta):
 @pytest.mark.parametrize("name", ["own", "vit"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_borrows(bench, promises, name, precision):
-    promises(bench(name, precision=precision), L2sp(), batch_norm="train")
+    _, steps = promises(bench(name, precision=precision), L2sp(), batch_norm="train")
+    assert all(step.losses.keys() == {"cross_entropy", "l2sp", "l2_head"} for step in steps)
 
 
 @pytest.mark.parametrize("name", ["own", "vit"])

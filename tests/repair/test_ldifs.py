@@ -78,7 +78,8 @@ def test_borrows(bench, promises, name, precision):
 
 @pytest.mark.slow
 def test_borrows_a_residual_network(bench, promises):
-    promises(bench("resnet18"), Ldifs(), batch_norm="train", learning_rate=1e-4)
+    _, steps = promises(bench("resnet18"), Ldifs(), batch_norm="train", learning_rate=1e-4)
+    assert all(step.losses.keys() == {"cross_entropy", "ldifs"} for step in steps)
 
 
 @pytest.mark.parametrize("name", ["own", "vit"])

@@ -154,7 +154,9 @@ def test_what_a_method_needs_is_asked_for_and_nothing_else(bench, name):
         given = dataclasses.replace(given, source_images=nothing)
     if "lingering" not in needs:
         given = dataclasses.replace(given, lingering=())
-    METHODS[name].setup(given)
+    setup = METHODS[name].setup(given)
+    assert (setup.objective is None) == (name in {"linear-probe", "wise-ft"})
+    assert not {finding.code for finding in setup.findings} & {"repair.nothing_lingers"}
 
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.needs])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from tlaudit.data.picture_pool import PicturePool
 from tlaudit.errors import UsageError
 from tlaudit.results import Finding
 
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tlaudit.checks.base import LabelledImages
-    from tlaudit.data.picture_pool import PicturePool
     from tlaudit.data.training import TrainingImages
     from tlaudit.models.preprocess import Normalizer
     from tlaudit.models.runtime import Execution
@@ -76,7 +77,7 @@ class Setup:
     findings: tuple[Finding, ...] = ()
 
 
-class Method:
+class Method(ABC):
     """One way to finetune again.
 
     Attributes:
@@ -93,6 +94,7 @@ class Method:
     inits: ClassVar[tuple[Init, ...]] = ("source-lp", "source", "finetuned")
     needs: ClassVar[frozenset[Need]] = frozenset()
 
+    @abstractmethod
     def setup(self, bench: Bench) -> Setup:
         """Make ready.
 
@@ -100,7 +102,23 @@ class Method:
             UsageError: If an option cannot be met by these networks and images.
             DataError: If images that are needed cannot be read.
         """
-        raise NotImplementedError
+
+
+def lingering_pictures(bench: Bench) -> PicturePool:
+    """Decode source images of the classes that linger, as many as are kept in memory.
+
+    Raises:
+        DataError: If none can be read.
+    """
+    return PicturePool.load(
+        bench.source_images.images,
+        bench.source_images.labels,
+        bench.lingering,
+        bench.preprocessing,
+        seed=bench.seed,
+        batch_size=bench.execution.batch_size,
+        workers=bench.execution.workers,
+    )
 
 
 def nothing_lingers(name: str) -> Finding:

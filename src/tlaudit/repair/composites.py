@@ -11,8 +11,7 @@ import torch
 from torch.nn import functional
 
 from tlaudit.data.composites import overlay_preprocessing
-from tlaudit.data.picture_pool import PicturePool
-from tlaudit.repair.base import Bench, Method, Need, Setup, nothing_lingers, pictures_left_out
+from tlaudit.repair.base import Bench, Method, Need, Setup, lingering_pictures, nothing_lingers, pictures_left_out
 from tlaudit.training.objective import CrossEntropy
 
 if TYPE_CHECKING:
@@ -40,15 +39,7 @@ class Composites(Method):
             return Setup(bench.start, bench.training, CrossEntropy(), findings=(nothing_lingers(self.name),))
         if not options.share:
             return Setup(bench.start, bench.training, CrossEntropy())
-        pool = PicturePool.load(
-            bench.source_images.images,
-            bench.source_images.labels,
-            bench.lingering,
-            bench.preprocessing,
-            seed=bench.seed,
-            batch_size=bench.execution.batch_size,
-            workers=bench.execution.workers,
-        )
+        pool = lingering_pictures(bench)
         pasted = Pasted(pool.pixels, overlay, options.share, bench.seed)
         images = bench.training.changed(pasted)
         return Setup(bench.start, images, CrossEntropy(), findings=pictures_left_out(self.name, pool))

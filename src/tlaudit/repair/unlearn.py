@@ -12,11 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tlaudit.data.picture_pool import PicturePool
 from tlaudit.errors import UsageError
 from tlaudit.models.heads import within
 from tlaudit.models.runtime import class_scores
-from tlaudit.repair.base import Bench, Method, Need, Setup, nothing_lingers, pictures_left_out
+from tlaudit.repair.base import Bench, Method, Need, Setup, lingering_pictures, nothing_lingers, pictures_left_out
 from tlaudit.training.objective import CrossEntropy, Inputs, Objective, cross_entropy, logits_of
 
 if TYPE_CHECKING:
@@ -43,15 +42,7 @@ class Unlearn(Method):
             return Setup(bench.start, bench.training, CrossEntropy(), findings=(nothing_lingers(self.name),))
         if not weight:
             return Setup(bench.start, bench.training, CrossEntropy())
-        pool = PicturePool.load(
-            bench.source_images.images,
-            bench.source_images.labels,
-            bench.lingering,
-            bench.preprocessing,
-            seed=bench.seed,
-            batch_size=bench.execution.batch_size,
-            workers=bench.execution.workers,
-        )
+        pool = lingering_pictures(bench)
         objective = Unlearning(bench.source.module, bench.head, pool.pixels, bench.normalizer, weight, bench.seed)
         return Setup(bench.start, bench.training, objective, findings=pictures_left_out(self.name, pool))
 

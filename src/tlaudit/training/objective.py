@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,14 +45,14 @@ class Inputs:
     part: Part
 
 
-class Objective:
+class Objective(ABC):
     """Gives the terms of a loss by name; their sum is what is minimised.
 
     What it gives depends on the weights, the inputs and the number of the step alone, so that a training that was
     stopped goes on as if it had not been.
     """
 
-    def begin(self, network: nn.Module) -> None:
+    def begin(self, network: nn.Module) -> None:  # noqa: B027 - for those that need it
         """Get to know the copy that learns: called once, before the first step, or the first after a resumption.
 
         Args:
@@ -62,6 +63,7 @@ class Objective:
         """Say whether the parameter of that name learns."""
         return True
 
+    @abstractmethod
     def __call__(self, network: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
         """Run the network on a batch and judge it.
 
@@ -71,11 +73,10 @@ class Objective:
 
         Returns:
             Terms, each a single float32 number with its gradient; at least one. A mean over images is one over those
-            of `inputs`.
+            of `inputs`. Their names are the same at every step.
         """
-        raise NotImplementedError
 
-    def settle(self, network: nn.Module) -> None:
+    def settle(self, network: nn.Module) -> None:  # noqa: B027 - for those that need it
         """Do what has to be done to the weights after each step of the optimiser; gradients are off."""
 
 
