@@ -20,11 +20,13 @@ FLOORS = [
     {"training"},
     {"measure", "models", "data"},
     {"distributed", "documents"},
+    {"comparisons"},
+    {"verdicts"},
     {"config", "files", "results"},
-    {"exhibits", "options"},
+    {"exhibits", "metrics", "options"},
     {"errors", "progress", "records"},
 ]
-REPORTS_SEE = {"results", "exhibits", "records", "errors", "reports"}
+REPORTS_SEE = {"results", "verdicts", "comparisons", "exhibits", "records", "errors", "reports"}
 STRANGERS_MAY_SHARE = {
     "checks": {
         "assembly",

@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from tlaudit.errors import UsageError
+from tlaudit.errors import ReportError, UsageError
 from tlaudit.records import READABLE_VERSIONS, Record
-from tlaudit.results import CheckResult
+from tlaudit.results import AuditReport, CheckResult
+from tlaudit.verdicts import ReportSource
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+class Report(NamedTuple):
+    """A document of `tlaudit` and the file it was read from."""
+
+    source: ReportSource
+    results: tuple[CheckResult, ...]
+    """Of each check in it, at least one."""
+
+
+def read_report(path: Path) -> Report:
+    """Read what `tlaudit audit`, or a single check, wrote as JSON.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The records, equal to those that were written.
+
+    Raises:
+        ReportError: If the file cannot be read, is no such document, or is of another version of the schema.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
+    results = _parse(path, content)
+    finetuned = results[0].provenance.models
+    model = finetuned.get("finetuned") or next(iter(finetuned.values()), None)
+    source = ReportSource(
+        path=str(path),
+        sha256=hashlib.sha256(content).hexdigest(),
+        checks=tuple(result.check for result in results),
+        checkpoint=model.sha256 if model else None,
+        network=model.spec if model else "",
+        version=results[0].provenance.versions.get("tlaudit"),
+    )
+    return Report(source, results)
+
+
 def read_result(path: Path, check: str | None = None) -> CheckResult:
-    """Read the JSON document of a check.
+    """Read the JSON document of a check, or what an audit says of it.
 
     Args:
         path: The file.
@@ -30,22 +70,52 @@ def read_result(path: Path, check: str | None = None) -> CheckResult:
             by another check.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise UsageError(f"{path}: cannot be read: {reason}") from None
+        results = read_report(path).results
+    except ReportError as error:
+        raise UsageError(str(error)) from None
+    for result in results:
+        if check in {None, result.check}:
+            return result
+    found = " and ".join(f"tlaudit {result.check}" for result in results)
+    raise UsageError(f"{path}: expected a result of tlaudit {check}, got one of {found}")
+
+
+def _parse(path: Path, content: bytes) -> tuple[CheckResult, ...]:
+    """The results a file holds: of one check, or of an audit."""
     try:
-        version = _version(text)
-        if version not in READABLE_VERSIONS:
-            known = " or ".join(READABLE_VERSIONS)
-            raise UsageError(f"{path}: expected a result of schema version {known}, got {version}; run the check again")
-        result = CheckResult.model_validate_json(text)
-    except (ValidationError, ValueError, RecursionError) as error:
-        reason = _first(error) if isinstance(error, ValidationError) else str(error)
-        raise UsageError(f"{path}: expected a result that tlaudit wrote as JSON: {reason}") from None
-    if check is not None and result.check != check:
-        raise UsageError(f"{path}: expected a result of tlaudit {check}, got one of tlaudit {result.check}")
-    return result
+        text = content.decode("utf-8")
+        kind = _kind(path, json.loads(text, parse_constant=_refuse_constant))
+        if kind == "audit":
+            return AuditReport.model_validate_json(text).checks
+        return (CheckResult.model_validate_json(text),)
+    except UnicodeDecodeError:
+        reason = "it is no UTF-8 text"
+    except ValidationError as error:
+        reason = _first(error)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:
+        reason = str(error)
+    raise ReportError(f"{path}: expected a result that tlaudit wrote as JSON: {reason}") from None
+
+
+def _kind(path: Path, document: object) -> object:
+    """What kind of document it says it is, once its schema is one that can be read."""
+    if not isinstance(document, dict) or "schema_version" not in document:
+        raise ValueError("it has no schema_version")
+    version, kind = str(document["schema_version"]), document.get("document")
+    if version not in READABLE_VERSIONS:
+        known = " or ".join(READABLE_VERSIONS)
+        raise ReportError(
+            f"{path}: expected a result of schema version {known}, got {version[:40]}; run the check again"
+        )
+    if kind in ("verdict", "comparison"):
+        raise ReportError(f"{path}: expected the report of an audit or a check, got a {kind}")
+    return kind
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no number")
 
 
 class SourceClass(Record):
@@ -95,13 +165,6 @@ def source_classes(lingering: CheckResult) -> list[SourceClass]:
 def lingering_classes(lingering: CheckResult) -> list[SourceClass]:
     """List those that linger, in index order; errors as of `source_classes`."""
     return [one for one in source_classes(lingering) if one.status == "lingering"]
-
-
-def _version(text: str) -> str:
-    document = json.loads(text)
-    if not isinstance(document, dict) or "schema_version" not in document:
-        raise ValueError("it has no schema_version")
-    return str(document["schema_version"])
 
 
 def _first(error: ValidationError) -> str:

@@ -11,6 +11,7 @@
     │   ├── UnsafeCheckpointError   the pickle needs code to load
     │   ├── ArchitectureError   no known architecture fits the keys and shapes, or several do
     │   └── MismatchError       two networks, or a network and its weights, do not fit together
+    ├── ReportError             a report that cannot be read, or is not about what is asked
     ├── DataError               images that cannot be read, or nothing left to measure
     │   └── DivergedError       a training whose numbers are finite no more
     ├── InstallationError       torch and its companions do not work together on this machine
@@ -76,6 +77,10 @@ class DivergedError(DataError):
     def __init__(self, message: str, trained: Any = None) -> None:
         super().__init__(message)
         self.trained = trained
+
+
+class ReportError(TlauditError):
+    """A report that cannot be read, or says nothing of the checkpoint or the number that is asked about."""
 
 
 class InstallationError(TlauditError):

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
-SCHEMA_VERSION = "1.3"
-READABLE_VERSIONS = ("1.1", "1.2", SCHEMA_VERSION)
-"""1.2 added kinds of charts, 1.3 dots coloured by a number; what was written before is read as it is."""
+SCHEMA_VERSION = "1.4"
+READABLE_VERSIONS = ("1.1", "1.2", "1.3", SCHEMA_VERSION)
+"""1.2 added kinds of charts, 1.3 dots coloured by a number, 1.4 audits, verdicts and comparisons; what was written
+before is read as it is."""
 
 Direction = Literal["lower", "higher", "neither"]
 Severity = Literal["info", "warning", "error"]
@@ -21,6 +22,9 @@ def writable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(writable)]
+Judgement = Literal["concern", "clear", "open"]
+"""Something to act on, nothing of the kind, or it cannot be said."""
+
 Cell = bool | int | float | Text | None
 Sentence = Annotated[str, StringConstraints(min_length=1), AfterValidator(writable)]
 

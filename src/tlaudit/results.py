@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from tlaudit.exhibits import Chart, Exhibit
-from tlaudit.records import Cell, Direction, Document, Record, Sentence, Severity, Text
+from tlaudit.records import Cell, Direction, Document, Judgement, Record, Sentence, Severity, Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import pandas as pd
 
 
@@ -99,6 +101,19 @@ class Table(Record):
         import pandas as pd
 
         return pd.DataFrame(list(self.rows), columns=[column.name for column in self.columns])
+
+
+def refuse_misfits(charts: Iterable[Chart], tables: Mapping[str, Table]) -> None:
+    """Raise ValueError where a chart names a table or column that is not there, or that holds more than numbers."""
+    for chart in charts:
+        table = tables.get(chart.table)
+        columns = {column.name for column in table.columns} if table else set()
+        missing = sorted(set(chart.columns) - columns)
+        if table is None or missing:
+            raise ValueError(f"chart {chart.title!r}: table {chart.table!r} lacks {missing}")
+        for name in chart.numbers:
+            if any(isinstance(row[name], str | bool) for row in table.rows):
+                raise ValueError(f"chart {chart.title!r}: column {name!r} holds more than numbers")
 
 
 class Finding(Record):
@@ -214,10 +229,11 @@ class CheckResult(Document):
     """The outcome of one check."""
 
     check: str
-    verdict: Literal["concern", "clear", "open"] = Field(
-        description="Something to act on, nothing of the kind, or it cannot be said."
-    )
+    verdict: Judgement = Field(description="Something to act on, nothing of the kind, or it cannot be said.")
     summary: Sentence
+    failure: Sentence | None = Field(
+        default=None, description="Why the check could not be made, as part of an audit; nothing was measured then."
+    )
     headline: tuple[str, ...] = Field(description="Names of the measurements that are shown first.")
     measurements: tuple[Measurement, ...]
     tables: dict[str, Table]
@@ -237,16 +253,14 @@ class CheckResult(Document):
         return self
 
     @model_validator(mode="after")
+    def _failed_means_nothing_measured(self) -> Self:
+        if self.failure is not None and any(measurement.value is not None for measurement in self.measurements):
+            raise ValueError(f"{self.check}: a check that could not be made has measured something")
+        return self
+
+    @model_validator(mode="after")
     def _charts_fit(self) -> Self:
-        for chart in self.charts:
-            table = self.tables.get(chart.table)
-            columns = {column.name for column in table.columns} if table else set()
-            missing = sorted(set(chart.columns) - columns)
-            if table is None or missing:
-                raise ValueError(f"chart {chart.title!r}: table {chart.table!r} lacks {missing}")
-            for name in chart.numbers:
-                if any(isinstance(row[name], str | bool) for row in table.rows):
-                    raise ValueError(f"chart {chart.title!r}: column {name!r} holds more than numbers")
+        refuse_misfits(self.charts, self.tables)
         return self
 
     def __getitem__(self, name: str) -> Measurement:
@@ -282,3 +296,38 @@ class CheckResult(Document):
             for m in self.measurements
         ]
         return pd.DataFrame(rows).set_index("name")
+
+
+class AuditReport(Document):
+    """What `tlaudit audit` found: the results of all its checks about the same networks.
+
+    Every check that was asked for is there. One that failed says so in `failure`, and its measurements are absent.
+    """
+
+    document: Literal["audit"] = "audit"
+    subject: Text = Field(description="The finetuned network, as it was named.")
+    verdict: Judgement = Field(description="A concern if any check has one; else open if any is; else clear.")
+    summary: Sentence
+    checks: tuple[CheckResult, ...] = Field(min_length=1)
+    left_out: dict[str, Sentence] = Field(default={}, description="Checks that were not asked for, and why.")
+    run: Run
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        names = [result.check for result in self.checks]
+        if len(names) != len(set(names)):
+            raise ValueError(f"check given twice: {sorted({name for name in names if names.count(name) > 1})}")
+        if both := sorted(set(names) & set(self.left_out)):
+            raise ValueError(f"check both made and left out: {both}")
+        return self
+
+    def __getitem__(self, check: str) -> CheckResult:
+        """Give the result of a check.
+
+        Raises:
+            KeyError: If the audit has none of that name.
+        """
+        for result in self.checks:
+            if result.check == check:
+                return result
+        raise KeyError(f"no check {check!r}; there are {', '.join(result.check for result in self.checks)}")

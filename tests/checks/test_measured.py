@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tlaudit.checks.measured import Quantity, Recorder
+from tlaudit.checks.measured import Recorder
+from tlaudit.metrics.base import Quantity
 
 RECORDER = Recorder({"x": Quantity("share", "lower", "X.")}, seed=0, resamples=500, confidence=0.95)
 

@@ -22,12 +22,12 @@ from tlaudit.checks.stress_judged import findings, summary
 from tlaudit.checks.stress_judged import verdict as judged
 from tlaudit.checks.stress_runs import Relearning, StageAfter, Trial, weights_digest
 from tlaudit.checks.stress_told import Told, plasticity_measurements
-from tlaudit.checks.vocabulary_stress import quantities
 from tlaudit.config import settle
 from tlaudit.data.images import ImageSet
 from tlaudit.data.squares import class_colours
 from tlaudit.data.training import TrainingImages
 from tlaudit.errors import DataError, MeasureError, UsageError
+from tlaudit.metrics.stress import quantities
 from tlaudit.models import pair
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.models.runtime import Execution

@@ -17,13 +17,13 @@ from tlaudit import distraction, lingering, load_pair
 from tlaudit.checks.assembly import assemble
 from tlaudit.checks.measured import Recorder
 from tlaudit.errors import DataError, UsageError
+from tlaudit.metrics.repair import AXES, quantities
 from tlaudit.models.pair import hybrid
 from tlaudit.models.sources import load_model
 from tlaudit.options import DataOptions, ExecutionOptions, LingeringOptions, PreprocessTable
 from tlaudit.options.repair import JudgeOptions, RepairOptions
 from tlaudit.repair.judge import NO_SOURCE, NO_TARGET, Judge
 from tlaudit.repair.judgement import Judgement, Sample, compare, kept, kept_interval, measured
-from tlaudit.repair.vocabulary import AXES, quantities
 
 EXECUTION = {"device": "cpu", "workers": 0, "batch_size": 7}
 RECORDER = Recorder(quantities(["plain"]), 0, 400, 0.95)

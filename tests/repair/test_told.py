@@ -14,11 +14,11 @@ import planted
 from tlaudit import CheckResult, load_pair
 from tlaudit.checks.assembly import assemble
 from tlaudit.checks.base import Stopwatch
+from tlaudit.metrics.repair import AXES
 from tlaudit.options import DataOptions, ExecutionOptions, PreprocessTable
 from tlaudit.options.repair import JudgeOptions, RepairOptions
 from tlaudit.repair.judgement import Facts, Glance, Judgement, Sample
 from tlaudit.repair.told import Outcome, told
-from tlaudit.repair.vocabulary import AXES
 from tlaudit.reports import as_html, as_markdown, as_terminal
 from tlaudit.results import Finding
 from tlaudit.training.loop import Epoch

@@ -17,10 +17,11 @@ from tlaudit.checks.judged import COMMON, LINGERING, Judgement
 from tlaudit.checks.measured import Recorder
 from tlaudit.checks.tally import Background, composite_rows, mean, tally
 from tlaudit.checks.target_task import other_task, target_classes
-from tlaudit.checks.vocabulary_distraction import QUANTITIES, ROW_COLUMNS
+from tlaudit.checks.vocabulary_distraction import ROW_COLUMNS
 from tlaudit.data.composite_files import CompositeFolder, CompositeRow
 from tlaudit.data.rows import RowFile
 from tlaudit.documents import source_classes
+from tlaudit.metrics.distraction import QUANTITIES
 from tlaudit.results import CheckResult, Finding
 
 if TYPE_CHECKING:

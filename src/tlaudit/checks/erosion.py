@@ -13,11 +13,11 @@ from tlaudit.checks.measured import Recorder
 from tlaudit.checks.probed import not_asked, probe
 from tlaudit.checks.profile import Profile
 from tlaudit.checks.recognition import recognise
-from tlaudit.checks.vocabulary_erosion import quantities
 from tlaudit.data.classes import match_folders
 from tlaudit.data.images import ImageSet
 from tlaudit.errors import ClassMatchError, DataError, UsageError
 from tlaudit.measure.similarity import MINIMUM_IMAGES
+from tlaudit.metrics.erosion import quantities
 from tlaudit.results import CheckResult, Finding
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from tlaudit.checks.base import Stopwatch, Subject, provenance
 from tlaudit.checks.measured import Recorder
 from tlaudit.checks.recognition import Recognition, recognise
 from tlaudit.checks.target_task import NO_BASELINE, accuracies, recognise_target
-from tlaudit.checks.vocabulary import CLASS_COLUMNS, QUANTITIES
+from tlaudit.checks.vocabulary import CLASS_COLUMNS
 from tlaudit.errors import UsageError
 from tlaudit.exhibits import Level, Scatter
 from tlaudit.measure import prevalence as measure
 from tlaudit.measure.uncertainty import MINIMUM_FOR_BOOTSTRAP
+from tlaudit.metrics.lingering import QUANTITIES
 from tlaudit.results import CheckResult, Finding, Interval, Measurement, Table
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-
-class Quantity(NamedTuple):
-    """What a measurement is of: its unit, which way is better, and a sentence for the reader."""
-
-    unit: str
-    better: Literal["lower", "higher", "neither"]
-    meaning: str
+    from tlaudit.metrics.base import Quantity
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from tlaudit.checks.vocabulary_stress import (
     PLASTICITY_CHART,
     RANK_CHART,
     SHORTCUT_CHART,
-    quantities,
 )
 from tlaudit.data.squares import class_colours
 from tlaudit.errors import UsageError
 from tlaudit.measure.similarity import MINIMUM_IMAGES
+from tlaudit.metrics.stress import quantities
 from tlaudit.results import CheckResult
 from tlaudit.training.loop import refuse_single_images
 

@@ -30,7 +30,9 @@ def demo(settings: Settings, output: Output) -> None:
     from tlaudit.demo.audit import audit_world
 
     first, *others = audit_world(settings.execution, ProgressBar(quiet=output.quiet))
-    deliver(first, output, places, beside=others)
+    from tlaudit.reports import as_html
+
+    deliver(first, output, places, page=as_html.page((first, *others), output.top))
     if not output.quiet and output.report is not None:
         for result in others:
             sys.stderr.write(f"tlaudit {result.check}: {result.summary}\n")

@@ -38,11 +38,12 @@ def distraction(settings: Settings, output: Output) -> None:
     subject = load_subject(settings, quiet=output.quiet)
     from tlaudit.checks import CHECKS, prepared
     from tlaudit.checks.earlier import read_lingering
+    from tlaudit.reports import as_html
 
     if options.lingering is not None:
         known = read_lingering(options.lingering, subject, settings.lingering)
         subject = replace(subject, earlier={"lingering": known})
     subject = prepared("distraction", subject, settings)
-    deliver(
-        CHECKS["distraction"].run(subject, settings.distraction), output, places, beside=tuple(subject.earlier.values())
-    )
+    result = CHECKS["distraction"].run(subject, settings.distraction)
+    page = as_html.page((result, *subject.earlier.values()), output.top) if output.report is not None else None
+    deliver(result, output, places, page=page)

@@ -9,21 +9,23 @@ from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import TextIO
 
     from tlaudit.cli.options import Output
-    from tlaudit.results import CheckResult
+    from tlaudit.records import Document
+    from tlaudit.reports import Format
 
 T = TypeVar("T")
 
 
-def plan(output: Output) -> dict[str, Path | None]:
+def plan(output: Output, formats: Mapping[str, Format] | None = None) -> dict[str, Path | None]:
     """Say which format goes where, and refuse what cannot be written before any work is done.
 
     Args:
         output: The options.
+        formats: Those of the document by name; of a check's result where left out.
 
     Returns:
         For each format the file it goes to, ``None`` for stdout. A ``--report`` comes on top.
@@ -33,28 +35,29 @@ def plan(output: Output) -> dict[str, Path | None]:
     """
     from tlaudit.reports import FORMATS
 
+    formats = formats or FORMATS
     if output.report is not None:
         if output.report.suffix.lower() not in {".html", ".htm"}:
             raise UsageError(f"{output.report}: a report is HTML; name a file that ends in .html")
         refuse_unwritable(output.report)
-    unknown = [name for name in output.formats if name not in FORMATS]
+    unknown = [name for name in output.formats if name not in formats]
     if unknown:
-        raise UsageError(f"unknown format {unknown[0]!r}; known are {', '.join(FORMATS)}")
+        raise UsageError(f"unknown format {unknown[0]!r}; known are {', '.join(formats)}")
     if output.path is None:
         if sys.stdout is None:
             raise UsageError("stdout is closed: give --output")
         if len(output.formats) > 1:
             raise UsageError("several formats need a file to go to: give --output")
         return dict.fromkeys(output.formats or ("table",))
-    by_suffix = {format_.suffix: name for name, format_ in FORMATS.items()}
+    by_suffix = {format_.suffix: name for name, format_ in formats.items()}
     suffix = output.path.suffix.lower()
     if not output.formats and suffix not in by_suffix:
         raise UsageError(
             f"{output.path}: no format ends in {suffix!r}; known are {', '.join(by_suffix)}, or give --format"
         )
-    formats = output.formats or (by_suffix[suffix],)
-    several = len(formats) > 1
-    places = {name: output.path.with_suffix(FORMATS[name].suffix) if several else output.path for name in formats}
+    names = output.formats or (by_suffix[suffix],)
+    several = len(names) > 1
+    places = {name: output.path.with_suffix(formats[name].suffix) if several else output.path for name in names}
     for path in places.values():
         refuse_unwritable(path)
         keep_apart({"--output": path, "--report": output.report}, {})
@@ -85,46 +88,40 @@ def keep_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | Non
 
 
 def deliver(
-    result: CheckResult, output: Output, places: dict[str, Path | None], beside: Sequence[CheckResult] = ()
+    document: Document,
+    output: Output,
+    places: dict[str, Path | None],
+    formats: Mapping[str, Format] | None = None,
+    page: str | None = None,
 ) -> None:
     """Write each format to its place; the summary goes to stderr where stdout does not show it.
 
     Args:
-        result: What the document holds.
+        document: What is written: a check's result, or another document with its `formats`.
         output: The options.
         places: As `plan` gave them.
-        beside: Further results for the report.
+        formats: Those of the document by name, ``table`` and ``html`` among them; of a check's result where left out.
+        page: The report, where it is about more than the document.
 
     Raises:
         DataError: If a file cannot be written; the summary has been shown before.
     """
     from tlaudit.reports import FORMATS
 
-    summarised = places.get("table", ...) is None
-    if not summarised and not output.quiet:
-        _show(result, output, sys.stderr)
+    formats = formats or FORMATS
+    if places.get("table", ...) is not None and not output.quiet:
+        _show(document, output, formats["table"], sys.stderr)
     for name, path in places.items():
         if path is not None:
-            _write(path, FORMATS[name].render(result, output.top), output)
+            _write(path, formats[name].render(document, output.top), output)
         elif name == "table":
-            _show(result, output, sys.stdout)
+            _show(document, output, formats[name], sys.stdout)
         else:
-            sys.stdout.write(FORMATS[name].render(result, output.top))
+            sys.stdout.write(formats[name].render(document, output.top))
     if sys.stdout is not None:
         sys.stdout.flush()
     if output.report is not None:
-        write_report((result, *beside), output.report, output)
-
-
-def write_report(results: Sequence[CheckResult], path: Path, output: Output) -> None:
-    """Write one HTML report about several results.
-
-    Raises:
-        DataError: If the file cannot be written.
-    """
-    from tlaudit.reports import as_html
-
-    _write(path, as_html.page(results, output.top), output)
+        _write(output.report, page or formats["html"].render(document, output.top), output)
 
 
 def _write(path: Path, text: str, output: Output) -> None:
@@ -136,21 +133,19 @@ def _write(path: Path, text: str, output: Output) -> None:
         sys.stderr.write(f"written: {path}\n")
 
 
-def _show(result: CheckResult, output: Output, stream: TextIO) -> None:
+def _show(document: Document, output: Output, table: Format, stream: TextIO) -> None:
     """In colours and as wide as the terminal; plainly where it is none.
 
     The text is drawn first and then written: rich would end the program with code 1 where the reader went away.
     """
     from rich.console import Console
 
-    from tlaudit.reports import as_terminal
-
     console = Console(file=stream, highlight=False)
-    if not console.is_terminal:
-        stream.write(as_terminal.render(result, output.top))
+    if not console.is_terminal or table.view is None:
+        stream.write(table.render(document, output.top))
         return
     with console.capture() as capture:
-        console.print(as_terminal.view(result, output.top, console.width))
+        console.print(table.view(document, output.top, console.width))
     stream.write(capture.get())
 
 

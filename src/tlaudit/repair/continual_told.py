@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tlaudit.checks.base import provenance
-from tlaudit.checks.measured import Quantity, Recorder
+from tlaudit.checks.measured import Recorder
 from tlaudit.exhibits import Heatmap, Lines
+from tlaudit.metrics.continual import quantities
 from tlaudit.results import CheckResult, Column, Finding, Table
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def told(
     """
     tasks, ground = list(grounds), next(iter(grounds.values()))
     judge = ground.settings.repair.judge
-    recorder = Recorder(_quantities(tasks, sequences), ground.seed, judge.bootstrap, judge.confidence)
+    recorder = Recorder(
+        quantities(tasks, [one.method for one in sequences]), ground.seed, judge.bootstrap, judge.confidence
+    )
     measurements = [found for sequence in sequences for found in _measured(sequence, tasks, recorder)]
     by_name = {measurement.name: measurement for measurement in measurements}
     records: dict[str, DataRecord] = {}
@@ -109,40 +112,6 @@ def told(
         provenance=found.model_copy(update={"models": {"source": found.models["source"]}}),
         run=watch.stop(ground.execution),
     )
-
-
-def _quantities(tasks: list[str], sequences: list[Sequence]) -> dict[str, Quantity]:
-    found: dict[str, Quantity] = {}
-    for one in sequences:
-        stem, by = f"continual.{one.method}", f"learnt by {one.method}"
-        found |= {
-            f"{stem}.average_accuracy": Quantity(
-                "share", "higher", f"Accuracy after the last task, mean over tasks {by}."
-            ),
-            f"{stem}.forgetting": Quantity(
-                "difference", "lower", f"Best accuracy so far less the last, mean over all tasks but the last, {by}."
-            ),
-            f"{stem}.forward_transfer": Quantity(
-                "difference",
-                "higher",
-                f"What a probe reads of a task just before it is {by}, less of the source's features.",
-            ),
-            f"{stem}.source_top1": Quantity("share", "higher", f"Source images got right after all tasks {by}."),
-            f"{stem}.source_top1_change": Quantity(
-                "difference", "higher", "The same less the source network's own, paired."
-            ),
-        }
-        for task in tasks:
-            found[f"{stem}.accuracy.{task}"] = Quantity("share", "higher", f"Accuracy on {task} after all tasks {by}.")
-            found[f"{stem}.forgetting.{task}"] = Quantity(
-                "difference", "lower", f"Best accuracy on {task} less that after all tasks, paired, {by}."
-            )
-            found[f"{stem}.forward_transfer.{task}"] = Quantity(
-                "difference",
-                "higher",
-                f"What a probe reads of {task} before it is {by}, less of the source's features.",
-            )
-    return found
 
 
 def _measured(one: Sequence, tasks: list[str], recorder: Recorder) -> Iterator[Measurement]:

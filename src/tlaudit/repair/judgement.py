@@ -11,7 +11,7 @@ import torch
 from tlaudit.errors import DataError
 from tlaudit.measure.prevalence import class_means
 from tlaudit.measure.uncertainty import MINIMUM_FOR_BOOTSTRAP
-from tlaudit.repair.vocabulary import AXES, BEFORE, PLAIN
+from tlaudit.metrics.repair import AXES, BEFORE, PLAIN
 from tlaudit.results import Interval
 
 if TYPE_CHECKING:

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from tlaudit.checks.base import provenance
 from tlaudit.checks.measured import Recorder
+from tlaudit.metrics.repair import BEFORE, PLAIN, SOURCE, quantities
 from tlaudit.repair.judgement import Sample, compare, kept, measured, versus_plain
 from tlaudit.repair.told_tables import FRONT, changes_table, pareto_table, training_table, versus_table
 from tlaudit.repair.vocabulary import (
     ACCURACY_CHART,
-    BEFORE,
     LOSS_CHART,
-    PLAIN,
-    SOURCE,
     pareto_chart,
-    quantities,
     spoken,
 )
 from tlaudit.results import CheckResult, Finding

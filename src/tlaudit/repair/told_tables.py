@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tlaudit.metrics.repair import AXES, BEFORE, PLAIN
 from tlaudit.repair.judgement import kept, measured
 from tlaudit.repair.vocabulary import (
-    AXES,
-    BEFORE,
     PARETO_COLUMNS,
-    PLAIN,
     change_columns,
     spoken,
     training_columns,

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 from tlaudit.checks.base import provenance
-from tlaudit.checks.measured import Quantity, Recorder
+from tlaudit.checks.measured import Recorder
 from tlaudit.data.images import ImageSet
 from tlaudit.documents import lingering_classes, source_classes
+from tlaudit.metrics.screen import QUANTITIES
 from tlaudit.results import CheckResult, Column, Finding, Table
 from tlaudit.screen.rates import NOTHING_LINGERS, on_clean_images, on_composites
 from tlaudit.screen.threshold import saturated
@@ -28,18 +29,6 @@ if TYPE_CHECKING:
 
 NAME = "screen"
 HEADLINE = ("screen.flagged", "screen.threshold", "screen.false_positive_rate", "screen.true_positive_rate")
-QUANTITIES = {
-    "screen.flagged": Quantity("images", "lower", "Screened images that remind of a lingering class."),
-    "screen.flagged_share": Quantity("share", "lower", "Those among the images that could be read."),
-    "screen.unread": Quantity("images", "lower", "What was named and could not be read."),
-    "screen.lingering_classes": Quantity("classes", "neither", "Lingering classes that are screened for."),
-    "screen.threshold": Quantity("probability", "neither", "An image is flagged when its score is above it."),
-    "screen.false_positive_rate": Quantity("share", "lower", "Clean target images that are flagged."),
-    "screen.true_positive_rate": Quantity("share", "higher", "Composites of lingering classes that are flagged."),
-    "screen.grey_flagged_share": Quantity(
-        "share", "lower", "Control: the same overlays flagged with mid-grey for the background."
-    ),
-}
 COLUMNS = tuple(
     Column(name=name, unit=unit, meaning=meaning)
     for name, unit, meaning in (
