@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tlaudit.options.audit import AuditOptions
 from tlaudit.options.base import (
     DataOptions,
     ExecutionOptions,
@@ -16,6 +17,7 @@ from tlaudit.options.repair import RepairOptions
 from tlaudit.options.training import TrainingOptions
 
 __all__ = [
+    "AuditOptions",
     "DataOptions",
     "DistractionOptions",
     "ErosionOptions",
@@ -46,4 +48,5 @@ class Settings(Options):
     screen: ScreenOptions = ScreenOptions()
     erosion: ErosionOptions = ErosionOptions()
     stress: StressOptions = StressOptions()
+    audit: AuditOptions = AuditOptions()
     repair: RepairOptions = RepairOptions()

@@ -34,3 +34,18 @@ FORMATS = {
     "html": Format(as_html.render, as_html.SUFFIX),
 }
 """Of the result of a check."""
+
+AUDIT_FORMATS = {
+    "json": Format(as_json.render, as_json.SUFFIX),
+}
+"""Of an audit."""
+
+VERDICT_FORMATS = {
+    "json": Format(as_json.render, as_json.SUFFIX),
+}
+"""Of what a policy makes of reports."""
+
+COMPARISON_FORMATS = {
+    "json": Format(as_json.render, as_json.SUFFIX),
+}
+"""Of audits side by side."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tlaudit.results import CheckResult
+    from tlaudit.records import Document
 
 SUFFIX = ".json"
 
 
-def render(result: CheckResult, rows: int) -> str:  # noqa: ARG001 - JSON leaves nothing out
+def render(document: Document, rows: int) -> str:  # noqa: ARG001 - JSON leaves nothing out
     """Write the record as JSON; `rows` is not needed, all of them are written."""
-    return result.to_json()
+    return document.to_json()
