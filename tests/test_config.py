@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
 
 from tlaudit.cli.flags import FLAGS
-from tlaudit.config import load_settings, settle
+from tlaudit.config import load_policy, load_settings, settle
 from tlaudit.errors import ConfigError
 from tlaudit.options import Settings
 
@@ -125,6 +126,9 @@ def test_what_the_command_line_says_for_all_networks_beats_the_file_for_one(tmp_
         ("[preprocess]\nmean = [128, 128, 128]", "preprocess.mean.0: .*less than or equal to 1"),
         ("[preprocess]\nresize = 100000", "preprocess.resize: .*less than or equal to 8192"),
         ("k = [", "cannot be read as TOML"),
+        ("[[policy.rules]]\nmetrc = 1", r"toml:1: unknown key 'metrc' in \[\[policy.rules\]\] number 1; .*'metric'"),
+        ("[policy]\nrule = []", "unknown key 'rule' in .policy.; did you mean 'rules'"),
+        ("[[lingering]]\nk = 1", "lingering: "),
     ],
 )
 def test_refuses_bad_files(tmp_path, text, message):
@@ -140,9 +144,27 @@ def test_refuses_a_missing_file_and_a_binary_one(tmp_path):
         load_settings({}, tmp_path / "x.toml")
 
 
+def test_a_policy_is_checked_with_everything_else(tmp_path):
+    path = write(tmp_path, '[lingering]\nk = 3\n[[policy.rules]]\nmetric = "lingering.fraction"\nmax = 0.5\n')
+    settings = load_settings({"lingering": {"k": 4}}, path)
+    assert (settings.lingering.k, settings.policy.rules[0].max) == (4, 0.5)
+    written = load_policy(path)
+    assert (written.options, written.lines, written.path) == (settings.policy, [3], path)
+    assert written.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert load_policy(write(tmp_path, "[lingering]\nk = 3\n")) is None
+
+
+def test_without_a_file_there_is_no_policy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_policy() is None
+    assert load_settings({}).policy is None
+
+
 def test_values_of_the_api_are_checked_alike():
     with pytest.raises(ConfigError, match="unknown key 'kk' in .lingering."):
         settle({"lingering": {"kk": 3}})
+    with pytest.raises(ConfigError, match=r"^\[\[policy.rules\]\] number 1: max: .*valid number .got 'x'."):
+        settle({"policy": {"rules": [{"metric": "lingering.fraction", "max": "x"}]}})
 
 
 @pytest.mark.parametrize("section", sorted(FLAGS))

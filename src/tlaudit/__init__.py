@@ -15,22 +15,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlaudit.api import distraction, erosion, lingering, stress
+    from tlaudit.api import audit, distraction, erosion, lingering, stress
+    from tlaudit.comparison import compare
     from tlaudit.errors import TlauditError
     from tlaudit.models.detector import InferenceDetector
     from tlaudit.models.pair import Pair, hybrid, load_pair
     from tlaudit.models.sources import Model, load_model
-    from tlaudit.results import CheckResult, Measurement
+    from tlaudit.policy import gate
+    from tlaudit.results import AuditReport, CheckResult, Measurement
 
 __all__ = [
+    "AuditReport",
     "CheckResult",
     "InferenceDetector",
     "Measurement",
     "Model",
     "Pair",
     "TlauditError",
+    "audit",
+    "compare",
     "distraction",
     "erosion",
+    "gate",
     "hybrid",
     "lingering",
     "load_model",
@@ -39,14 +45,18 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AuditReport": "tlaudit.results",
     "CheckResult": "tlaudit.results",
     "InferenceDetector": "tlaudit.models.detector",
     "Measurement": "tlaudit.results",
     "Model": "tlaudit.models.sources",
     "Pair": "tlaudit.models.pair",
     "TlauditError": "tlaudit.errors",
+    "audit": "tlaudit.api",
+    "compare": "tlaudit.comparison",
     "distraction": "tlaudit.api",
     "erosion": "tlaudit.api",
+    "gate": "tlaudit.policy",
     "hybrid": "tlaudit.models.pair",
     "lingering": "tlaudit.api",
     "load_model": "tlaudit.models.sources",

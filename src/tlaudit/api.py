@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlaudit.auditing.session import run_audit
 from tlaudit.checks import run_check
 from tlaudit.checks.assembly import assemble
 from tlaudit.checks.earlier import refuse_other_subject
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tlaudit.models.pair import Pair
     from tlaudit.models.sources import Model
+    from tlaudit.results import AuditReport
 
 
 def lingering(
@@ -190,6 +192,67 @@ def stress(
     sections = {"data": images, "stress": {"test": test_data, "training": training or {}, **options}}
     sections |= {"preprocess": preprocess or {}, "execution": execution or {}}
     return _run("stress", join(network, network), sections, {}, needed=("source",))
+
+
+def audit(
+    pair: Pair,
+    source_data: str | Path | None = None,
+    target_data: str | Path | None = None,
+    val_data: str | Path | None = None,
+    *,
+    checks: Sequence[str] | None = None,
+    lingering: dict[str, Any] | None = None,
+    distraction: dict[str, Any] | None = None,
+    erosion: dict[str, Any] | None = None,
+    stress: dict[str, Any] | None = None,
+    class_map: str | Path | None = None,
+    preprocess: dict[str, Any] | None = None,
+    execution: dict[str, Any] | None = None,
+    strict: bool = False,
+    limit: int | None = None,
+) -> AuditReport:
+    """Make several checks of a finetuned network in one go, and read once what they share.
+
+    Every number is that of the check's own function. A check that cannot be made does not stop the others:
+    ``report["distraction"].failure`` says why, and its measurements are absent.
+
+    Args:
+        pair: Networks from `load_pair`, with a baseline if there is one; with ``alike=False`` their backbones may
+            differ, and only `erosion` and `stress` can be made.
+        source_data: Folder with one subfolder of images for each source class looked at.
+        target_data: Folder of the images the network was finetuned on.
+        val_data: Folder of held-out target images in class folders; without it no accuracy is measured.
+        checks: Which of lingering, distraction, erosion and stress; the first three where left out, and stress where
+            options of it are given.
+        lingering: Options as in ``[lingering]`` of tlaudit.toml.
+        distraction: As in ``[distraction]``.
+        erosion: As in ``[erosion]``; with ``data`` it needs no `source_data`.
+        stress: As in ``[stress]``, ``training`` a table in it; an empty one asks for the check as it is.
+        class_map: JSON or CSV file, source folder to class index or name.
+        preprocess: Overrides as in ``[preprocess]``.
+        execution: Device, precision, batch size, workers, seed as in ``[execution]``.
+        strict: Whether an unreadable image is an error.
+        limit: At most so many images of each set.
+
+    Returns:
+        The report; ``report["lingering"]`` is the result of that check.
+
+    Raises:
+        UsageError: If an option is unknown or out of range, images are missing, or a folder fits no class.
+        DataError: If a folder holds no image.
+    """
+    images = {"source": source_data, "target": target_data, "val": val_data, "class_map": class_map}
+    sections: dict[str, dict[str, Any] | None] = {
+        "data": {**images, "strict": strict, "limit": limit},
+        "audit": {"checks": checks},
+        "lingering": lingering,
+        "distraction": distraction,
+        "erosion": erosion,
+        "stress": stress,
+        "preprocess": preprocess,
+        "execution": execution,
+    }
+    return run_audit(pair, settle({name: section for name, section in sections.items() if section is not None}))
 
 
 def repair(

@@ -18,7 +18,7 @@ class Candidate(Record):
     name: Text = Field(description="What it is called in tables and charts.")
     source: ReportSource
     architecture: Text
-    target_images: int | None = Field(description="Images it was finetuned on, as far as the audit saw them.")
+    target_images: int | None = Field(description="Images it was finetuned on, as many as the audit found.")
 
 
 class Comparison(Document):

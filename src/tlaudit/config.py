@@ -7,17 +7,20 @@ known one.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from tlaudit.errors import ConfigError
-from tlaudit.options import Settings
+from tlaudit.options import PolicyOptions, Settings
 from tlaudit.options.training import OPTIMIZER_SETTINGS
+from tlaudit.toml_lines import lines_of
 
 FILE_NAME = "tlaudit.toml"
+_RULES = ("policy", "rules")
 
 _ALTERNATIVES = {
     "lingering": ({"v_lo", "v_lo_count"},),
@@ -57,7 +60,8 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
         ConfigError: If the file cannot be read, is no TOML, has an unknown key (the nearest known one is named),
             or a value, from either place, is of the wrong kind or out of range.
     """
-    written = _read(path)
+    file = _read(path)
+    written = file.sections if file is not None else {}
     for section, values in overrides.items():
         given = {key: value for key, value in values.items() if value is not None}
         *parents, name = section.split(".")
@@ -79,11 +83,74 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
                 if isinstance(kept[role], dict):
                     kept[role] = {key: value for key, value in kept[role].items() if key not in given}
         table[name] = kept | given
-    return settle(written)
+    return settle(written, file)
 
 
-def settle(written: dict[str, Any]) -> Settings:
+class ConfigFile(NamedTuple):
+    """A configuration file as it was read.
+
+    Attributes:
+        path: The file.
+        sha256: Of its bytes.
+        text: What stands in it.
+        prefix: Keys that lead to its sections.
+        sections: Its sections, paths made independent of the current folder.
+    """
+
+    path: Path
+    sha256: str
+    text: str
+    prefix: tuple[str, ...]
+    sections: dict[str, Any]
+
+    def lines(self) -> list[int]:
+        """Lines at which the rules of its policy begin."""
+        return lines_of(self.text, (*self.prefix, *_RULES))
+
+
+class WrittenPolicy(NamedTuple):
+    """The policy of a configuration file.
+
+    Attributes:
+        options: Its rules.
+        lines: Where each begins, counted from 1.
+        path: The file.
+        sha256: Of its bytes.
+    """
+
+    options: PolicyOptions
+    lines: list[int]
+    path: Path
+    sha256: str
+
+
+def load_policy(path: Path | None = None) -> WrittenPolicy | None:
+    """Read the policy of a configuration file, whose other sections have to be right as well.
+
+    Args:
+        path: The file; without it the one that `load_settings` finds.
+
+    Returns:
+        The policy; None if there is no file, or no section ``[policy]`` in it.
+
+    Raises:
+        ConfigError: As of `load_settings`.
+    """
+    file = _read(path)
+    if file is None:
+        return None
+    settings = settle(file.sections, file)
+    if settings.policy is None:
+        return None
+    return WrittenPolicy(settings.policy, file.lines(), file.path, file.sha256)
+
+
+def settle(written: dict[str, Any], file: ConfigFile | None = None) -> Settings:
     """Make settings of plain values, by section and key; what is left out gets its default.
+
+    Args:
+        written: The values.
+        file: Where rules of a policy among them come from; complaints name it.
 
     Raises:
         ConfigError: If a key is unknown (the nearest known one is named) or a value of the wrong kind or out of range.
@@ -91,24 +158,29 @@ def settle(written: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(written)
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(detail) for detail in error.errors())) from None
+        raise ConfigError("; ".join(_place(detail, file) + _explain(detail) for detail in error.errors())) from None
 
 
-def _read(path: Path | None) -> dict[str, Any]:
-    """The sections of the configuration file, its paths made independent of the current folder."""
+def _read(path: Path | None) -> ConfigFile | None:
+    """The configuration file, or None if none was named and there is none."""
     if path is None:
         path = next((p for p in (Path(FILE_NAME), Path("pyproject.toml")) if p.is_file()), None)
         if path is None:
-            return {}
+            return None
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = path.read_bytes()
+        text = content.decode("utf-8").replace("\r\n", "\n")
+        document = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+    prefix: tuple[str, ...] = ()
     if path.name == "pyproject.toml":
-        document = document.get("tool", {}).get("tlaudit", {})
+        prefix = ("tool", "tlaudit")
+        tools = document.get("tool", {})
+        document = tools.get("tlaudit", {}) if isinstance(tools, dict) else {}
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: expected a table [tool.tlaudit], got {type(document).__name__}")
-    return _rebase(document, path.parent)
+    return ConfigFile(path, hashlib.sha256(content).hexdigest(), text, prefix, _rebase(document, path.parent))
 
 
 def _rebase(document: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -127,26 +199,69 @@ def _rebase(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     return document
 
 
+def _place(detail: Any, file: ConfigFile | None) -> str:
+    """File and line of a complaint about the policy; everything else the command line may have said as well."""
+    place = detail["loc"]
+    if file is None or place[:1] != _RULES[:1]:
+        return ""
+    numbers = detail.get("ctx", {}).get("numbers", ())
+    index = place[2] if place[:2] == _RULES and len(place) > 2 else max(numbers, default=0) - 1
+    lines = file.lines()
+    return f"{file.path}:{lines[index]}: " if 0 <= index < len(lines) else f"{file.path}: "
+
+
 def _explain(detail: Any) -> str:
     """One sentence for one of pydantic's complaints."""
     *parents, key = detail["loc"] or ("configuration",)
-    where = ".".join(str(part) for part in detail["loc"]) or "configuration"
+    table, own = _table(parents)
     if detail["type"] == "extra_forbidden":
         known = sorted(_fields(parents))
         near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
-        place = f" in [{'.'.join(str(p) for p in parents)}]" if parents else ""
-        return f"unknown key '{key}'{place}; {hint}"
+        place = table + (f", {own}" if table and own else f"[{own}]" if own else "")
+        return f"unknown key '{key}'{f' in {place}' if place else ''}; {hint}"
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message[:1].lower()}{message[1:]} (got {detail['input']!r})"
+    message = f"{message[:1].lower()}{message[1:]}"
+    whole, _ = _table([*parents, key])
+    if whole and not table:
+        # About a table of a list as a whole, which would be long to repeat.
+        return f"{whole}: {message}"
+    where = ".".join(part for part in (own, str(key)) if part)
+    if isinstance(detail["input"], dict):
+        return f"{table}: {where}: {message}" if table else f"{where}: {message}"
+    return f"{f'{table}: ' if table else ''}{where}: {message} (got {detail['input']!r})"
+
+
+def _table(parents: list[Any]) -> tuple[str, str]:
+    """The table of a list that this place is in, in words, and the rest of the way; no words if it is in none."""
+    for depth, part in enumerate(parents):
+        if isinstance(part, int) and _model(parents[: depth + 1]) is not None:
+            words = f"[[{'.'.join(str(above) for above in parents[:depth])}]] number {part + 1}"
+            return words, ".".join(str(below) for below in parents[depth + 1 :])
+    return "", ".".join(str(part) for part in parents)
 
 
 def _fields(parents: list[Any]) -> set[str]:
     """The keys known at this place of the configuration."""
-    model: type[BaseModel] = Settings
+    model = _model(parents)
+    return set(model.model_fields) if model is not None else set()
+
+
+def _model(parents: list[Any]) -> type[BaseModel] | None:
+    """The options at this place, be they a table, one that may be left out, or one of a list of tables."""
+    place: Any = Settings
     for parent in parents:
-        nested = model.model_fields[str(parent)].annotation
-        if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
-            return set()
-        model = nested
-    return set(model.model_fields)
+        if isinstance(parent, int):
+            place = next((one for one in get_args(place) if one is not Ellipsis), None)
+        else:
+            if not (isinstance(place, type) and issubclass(place, BaseModel)) or parent not in place.model_fields:
+                return None
+            place = place.model_fields[parent].annotation
+            place = (
+                next((one for one in get_args(place) if one is not type(None)), place) if _optional(place) else place
+            )
+    return place if isinstance(place, type) and issubclass(place, BaseModel) else None
+
+
+def _optional(annotation: Any) -> bool:
+    return type(None) in get_args(annotation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -14,6 +15,7 @@ from tlaudit.results import AuditReport, CheckResult
 from tlaudit.verdicts import ReportSource
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -23,6 +25,8 @@ class Report(NamedTuple):
     source: ReportSource
     results: tuple[CheckResult, ...]
     """Of each check in it, at least one."""
+    left_out: Mapping[str, str] = MappingProxyType({})
+    """Checks that an audit left out, and why."""
 
 
 def read_report(path: Path) -> Report:
@@ -41,18 +45,27 @@ def read_report(path: Path) -> Report:
         content = path.read_bytes()
     except OSError as error:
         raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
-    results = _parse(path, content)
+    return _report(str(path), content, _parse(path, content))
+
+
+def report_of(document: AuditReport | CheckResult) -> Report:
+    """Take a document that was never written for one that was read, with the hash its file would have."""
+    return _report("(in memory)", document.to_json().encode(), document)
+
+
+def _report(path: str, content: bytes, document: AuditReport | CheckResult) -> Report:
+    results = document.checks if isinstance(document, AuditReport) else (document,)
     finetuned = results[0].provenance.models
     model = finetuned.get("finetuned") or next(iter(finetuned.values()), None)
     source = ReportSource(
-        path=str(path),
+        path=path,
         sha256=hashlib.sha256(content).hexdigest(),
         checks=tuple(result.check for result in results),
         checkpoint=model.sha256 if model else None,
         network=model.spec if model else "",
         version=results[0].provenance.versions.get("tlaudit"),
     )
-    return Report(source, results)
+    return Report(source, results, document.left_out if isinstance(document, AuditReport) else {})
 
 
 def read_result(path: Path, check: str | None = None) -> CheckResult:
@@ -80,14 +93,14 @@ def read_result(path: Path, check: str | None = None) -> CheckResult:
     raise UsageError(f"{path}: expected a result of tlaudit {check}, got one of {found}")
 
 
-def _parse(path: Path, content: bytes) -> tuple[CheckResult, ...]:
-    """The results a file holds: of one check, or of an audit."""
+def _parse(path: Path, content: bytes) -> AuditReport | CheckResult:
+    """What a file holds: the result of one check, or an audit."""
     try:
         text = content.decode("utf-8")
         kind = _kind(path, json.loads(text, parse_constant=_refuse_constant))
         if kind == "audit":
-            return AuditReport.model_validate_json(text).checks
-        return (CheckResult.model_validate_json(text),)
+            return AuditReport.model_validate_json(text)
+        return CheckResult.model_validate_json(text)
     except UnicodeDecodeError:
         reason = "it is no UTF-8 text"
     except ValidationError as error:

@@ -6,13 +6,15 @@ import contextlib
 import os
 import secrets
 import stat
+import tempfile
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlaudit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -78,3 +80,17 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def crash_line(error: BaseException) -> str:
+    """Say in one line what crashed."""
+    return f"crashed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def keep_traceback(error: BaseException) -> Path:
+    """Write the traceback of a crash to a file of its own, in the folder for temporary files; give its name."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="tlaudit-crash-", suffix=".log", encoding="utf-8", errors="backslashreplace", delete=False
+    ) as file:
+        traceback.print_exception(error, file=file)
+    return Path(file.name)

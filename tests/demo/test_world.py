@@ -29,13 +29,13 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def results():
+def report():
     return audit_world(EXECUTION)
 
 
 @pytest.fixture(scope="module")
-def result(results):
-    return results[0]
+def result(report):
+    return report["lingering"]
 
 
 def test_is_complete():
@@ -103,15 +103,21 @@ def test_most_absent_classes_linger_and_none_in_the_control(result):
     assert result["source.source_top1"].value > 0.9
 
 
-def test_the_finetuned_network_is_distracted_and_the_planted_causes_are_seen(results):
-    found = results[1]
+def test_the_finetuned_network_is_distracted_and_the_planted_causes_are_seen(report, result):
+    found = report["distraction"]
     assert found.verdict == "concern"
-    assert found["distraction.classes"].value == results[0]["lingering.count"].value
+    assert found["distraction.classes"].value == result["lingering.count"].value
     assert found["distraction.excess_over_null"].interval.low > 0
     assert found["distraction.excess_over_baseline"].interval.low > 0
     assert found["distraction.occlusion_recovery"].value > found["distraction.random_recovery"].value
     assert found["distraction.composite_accuracy"].value < found["distraction.grey_accuracy"].value
     assert len(found.exhibits) == 12 + 6
+
+
+def test_features_are_kept_where_the_task_is_easy(report):
+    found = report["erosion"]
+    assert found["erosion.cka.min"].value > 0.5
+    assert found["erosion.source_accuracy_after"].value > 0.5
 
 
 def test_a_world_that_is_not_there_is_told(monkeypatch, tmp_path):
@@ -125,12 +131,16 @@ def test_demo_command_shows_the_comparison_and_writes_a_report(tmp_path, monkeyp
     outcome = CliRunner().invoke(app, ["demo", "-j", "0"])
     assert outcome.exit_code == 0
     assert str(tmp_path / "tlaudit-demo.html") in outcome.stderr
-    assert "340 composites of 17 lingering classes" in outcome.stderr
+    assert "340 composites of 17 lingering classes" in outcome.stdout
     page = (tmp_path / "tlaudit-demo.html").read_text(encoding="utf-8")
     assert len(page) < 8_000_000
     assert "espresso_mug" in page
     assert f"all {len(world.ABSENT)} were found and no other" in outcome.stdout
     assert "lingering.fraction" in outcome.stdout
+    assert "would stop here with exit code 1" in outcome.stderr
+    assert "distraction.flip_rate" in outcome.stderr
+    gated = CliRunner().invoke(app, ["gate", "tlaudit-demo.json"])
+    assert gated.exit_code == 1, gated.stderr
 
 
 @pytest.mark.slow

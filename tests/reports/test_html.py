@@ -1,68 +1,14 @@
 from __future__ import annotations
 
-import base64
-import hashlib
-import itertools
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 
+from reports.walked import Page, flat, is_sound
 from samples import HOSTILE_NAMES, a_distraction, a_model, a_result, an_exhibit, distraction_table
-from tlaudit.reports import FORMATS, as_html, drawing, figures, wording
+from tlaudit.reports import FORMATS, as_html, drawing, figures, pages, sections, wording
 from tlaudit.results import Finding
-
-VOID = {"meta", "img", "input", "br", "wbr", "link"}
-
-
-class Page(HTMLParser):
-    """Walks a page, insists that each element is closed by its own tag, and keeps what the tests ask for."""
-
-    def __init__(self, text: str):
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self.styles: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        named = dict(attrs)
-        assert len(named) == len(attrs), f"<{tag}> has an attribute twice"
-        self.elements.append((tag, named))
-        if "id" in named:
-            self.ids.append(named["id"])
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "script":
-            self.scripts.append((named, ""))
-        if tag == "style":
-            self.styles.append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        inside = self.open[-1] if self.open else ""
-        if inside == "script":
-            named, text = self.scripts[-1]
-            self.scripts[-1] = (named, text + data)
-        elif inside == "style":
-            self.styles[-1] += data
-        else:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [named for name, named in self.elements if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -75,19 +21,6 @@ def page(source) -> Page:
     return Page(source)
 
 
-def flat(text: str) -> str:
-    return " ".join(text.split())
-
-
-def policy(page: Page) -> dict[str, list[str]]:
-    content = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
-    return {words[0]: words[1:] for words in map(str.split, content.split(";"))}
-
-
-def digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
 def many(rows: int = 0, exhibits: int = 0, name: str = "class"):
     """The sample with so many classes and cases."""
     result = a_distraction()
@@ -97,43 +30,8 @@ def many(rows: int = 0, exhibits: int = 0, name: str = "class"):
     return result.model_copy(update={"tables": tables, "exhibits": shown})
 
 
-def test_is_well_formed(page):
-    assert page.all("html") == [{"lang": "en"}]
-    assert len(page.ids) == len(set(page.ids))
-    headings = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
-    assert headings[0] == 1
-    assert headings.count(1) == 1
-    assert all(after <= before + 1 for before, after in itertools.pairwise(headings))
-
-
-def test_every_reference_has_its_target(page):
-    for _, named in page.elements:
-        for name in ("aria-labelledby", "data-figure", "data-from"):
-            if name in named:
-                assert named[name] in page.ids
-        if named.get("href", "").startswith("#"):
-            assert named["href"][1:] in page.ids
-
-
-def test_asks_for_nothing_outside_itself(page):
-    for tag, named in page.elements:
-        for name in ("src", "href", "srcset", "action", "poster", "data", "xlink:href"):
-            value = named.get(name)
-            assert value is None or value.startswith(("#", "data:image/jpeg;base64,")), f"<{tag} {name}={value!r}>"
-        assert not [name for name in named if name.startswith("on") or name == "style"]
-    assert not [text for text in page.styles if "url(" in text or "@import" in text]
-    assert not page.all("link")
-
-
-def test_policy_allows_these_scripts_and_styles_and_nothing_else(page):
-    rules = policy(page)
-    run = [text for named, text in page.scripts if named.get("type") != "application/json"]
-    assert rules["script-src"] == [digest(text) for text in run]
-    assert set(rules["style-src"]) == {digest(text) for text in page.styles} | {digest(""), "'unsafe-hashes'"}
-    assert digest("") in rules["style-src"]
-    assert rules["img-src"] == ["data:"]
-    for name in ("default-src", "font-src", "connect-src", "base-uri", "form-action"):
-        assert rules[name] == ["'none'"]
+def test_is_sound(page):
+    is_sound(page)
 
 
 def test_tells_everything_in_words(page):
@@ -292,14 +190,14 @@ def test_stays_below_its_cap_whatever_comes(name):
 def test_room_is_used(source):
     text = as_html.render(many(20_000, 200), 15)
     assert len(text.encode()) > 0.8 * as_html.MOST_BYTES
-    assert text.count('<th scope="row">class ') == as_html.MOST_ROWS
+    assert text.count('<th scope="row">class ') == sections.MOST_ROWS
     assert "cases are shown" not in source
     assert "are on this page" not in source
 
 
 def test_a_group_of_cases_keeps_its_control():
     cases = (*(an_exhibit(1, "mug", "worst"),) * 40, *(an_exhibit(2, "cat", "control"),) * 3)
-    kept = as_html._fitting(cases, 8 * as_html._size(cases[0]))
+    kept = sections.fitting(cases, 8 * sections.exhibit_size(cases[0]))
     assert [case.group for case in kept].count("control") == 3
     assert [case.group for case in kept].count("worst") in {4, 5}
 
@@ -347,8 +245,8 @@ def test_durations_are_told_in_words(seconds, words):
 
 
 def test_odd_dates_stay_as_they_are():
-    assert as_html._moment("2026-01-01T00:00:00+00:00") == "2026-01-01 00:00 UTC"
-    assert as_html._moment("yesterday") == "yesterday"
+    assert pages.moment("2026-01-01T00:00:00+00:00") == "2026-01-01 00:00 UTC"
+    assert pages.moment("yesterday") == "yesterday"
 
 
 def test_is_a_format():

@@ -15,8 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import torch
+
 from tlaudit.data.images import ImageSet, ImageStream
-from tlaudit.errors import DataError, UsageError
+from tlaudit.errors import DataError, MismatchError, UsageError
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.models.runtime import Execution, default_workers, resolve_device
 from tlaudit.progress import silent
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from tlaudit.checks.survey import Survey
     from tlaudit.data.classes import ClassNames
+    from tlaudit.data.kept_pixels import KeptPixels
+    from tlaudit.metrics.base import Quantity
     from tlaudit.models.pair import Pair
     from tlaudit.options import ExecutionOptions, Options
     from tlaudit.progress import Progress
@@ -81,6 +86,8 @@ class Subject:
         findings: What was noticed while this was put together.
         earlier: Results of other checks on this very subject, by name.
         progress: Shows how far a pass is.
+        pixels: Kept from one pass over the images for another, or None where each file is decoded by every pass.
+        survey: What one pass over the source images found for several checks, or None where each makes its own.
     """
 
     pair: Pair
@@ -97,6 +104,8 @@ class Subject:
     findings: tuple[Finding, ...] = ()
     earlier: Mapping[str, CheckResult] = field(default_factory=dict)
     progress: Progress = silent
+    pixels: KeptPixels | None = None
+    survey: Survey | None = None
 
     def network(self, module: nn.Module, role: str) -> Network:
         """Place a network whose backbone is that of `role` (``source``, ``finetuned`` or ``baseline``)."""
@@ -107,6 +116,10 @@ class Subject:
     ) -> Prediction:
         """Begin one pass over the images through all the networks, in the order of their names or another one."""
         return Prediction(self, images, networks, label, order)
+
+    def mixed(self, images: ImageSet) -> list[int]:
+        """Give the images' numbers in an order drawn by the seed, in which a minibatch shows many classes."""
+        return torch.randperm(len(images.items), generator=torch.Generator().manual_seed(self.seed)).tolist()
 
 
 class Prediction:
@@ -136,6 +149,7 @@ class Prediction:
             workers=self._execution.workers,
             strict=subject.strict,
             order=order,
+            kept=subject.pixels,
         )
 
     def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
@@ -206,6 +220,17 @@ def refuse_nan(scores: Tensor, name: str, label: str) -> None:
         )
 
 
+def refuse_strangers(subject: Subject, what: str) -> None:
+    """Stop a check that puts one network's head on another's backbone where the backbones do not match.
+
+    Raises:
+        MismatchError: With how they differ.
+    """
+    if not subject.pair.alike:
+        found = [one.message for one in subject.pair.findings if one.code == "lineage.other_backbone"]
+        raise MismatchError(f"tlaudit {what} puts the source's head on the finetuned backbone: {' '.join(found)}")
+
+
 OptionsT_contra = TypeVar("OptionsT_contra", bound="Options", contravariant=True)
 
 
@@ -219,6 +244,13 @@ class Check(Protocol[OptionsT_contra]):
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the checks whose results it looks up in ``subject.earlier``."""
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Names of the measurements that are shown first."""
+
+    def quantities(self, subject: Subject, options: OptionsT_contra) -> Mapping[str, Quantity]:
+        """Give what the check measures of this subject, by name, without measuring anything."""
 
     def refuse(self, subject: Subject, options: OptionsT_contra) -> None:
         """Raise what is wrong with the options for this subject, before any image is read."""

@@ -15,10 +15,11 @@ from tlaudit.checks.followed import Follower, Room
 from tlaudit.errors import UsageError
 from tlaudit.measure.similarity import MINIMUM_IMAGES, CkaAccumulator
 from tlaudit.models.heads import within
+from tlaudit.models.runtime import class_scores
 from tlaudit.models.wording import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Literal
 
     from torch import Tensor
@@ -70,6 +71,7 @@ def compare(
     features: Literal["pooled", "flat"] = "pooled",
     keep: bool = False,
     label: str = "images",
+    answered: Callable[[Tensor, Mapping[str, Tensor]], None] | None = None,
 ) -> Compared:
     """Run images through several networks and compare their stages.
 
@@ -79,18 +81,18 @@ def compare(
     Args:
         subject: Whose execution is used.
         images: What the networks see.
-        networks: By role; one of them ``source``.
+        networks: By role; one of them ``source``. One whose role has no stages is asked and not followed.
         stages: Module paths by role, as `chosen_stages` gives them.
         features: Whose spectrum is taken: means over space, or all numbers of a stage.
         keep: Whether the pooled features of the last stages are kept.
         label: Shown beside the progress.
+        answered: Called after each batch with the images' numbers ``(N,)`` and the logits ``(N, K)`` by role.
 
     Raises:
         UsageError: If a network cannot work on images of this size.
         DataError: If no image can be read.
     """
-    order = torch.randperm(len(images.items), generator=torch.Generator().manual_seed(subject.seed)).tolist()
-    prediction = subject.predict(images, networks, label, order)
+    prediction = subject.predict(images, networks, label, subject.mixed(images))
     room = Room()
     followers = {role: Follower(paths, features, keep=keep, room=room) for role, paths in stages.items()}
     cka = {role: CkaAccumulator(stages["source"], paths) for role, paths in stages.items() if role != "source"}
@@ -99,11 +101,17 @@ def compare(
     left_out = 0
     for batch, inputs in prediction.batches():
         index.append(batch)
-        grams = {}
+        grams, answers = {}, {}
         for role, network in networks.items():
             with subject.execution.inference(), asked(role, network, label):
-                logits, grams[role] = followers[role].look(network.module, inputs[role])
+                if role in followers:
+                    answers[role], grams[role] = followers[role].look(network.module, inputs[role])
+                else:
+                    answers[role] = class_scores(network.module, inputs[role])
+        for role, logits in answers.items():
             predicted[role].append(logits.argmax(dim=1).where(~logits.isnan().any(dim=1), -1).cpu())
+        if answered is not None:
+            answered(batch, answers)
         if len(batch) < MINIMUM_IMAGES:
             left_out += len(batch)
             continue

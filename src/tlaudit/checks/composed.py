@@ -42,6 +42,7 @@ def composed(
         workers=execution.workers,
         strict=subject.strict,
         progress=subject.progress,
+        kept=subject.pixels,
     )
     stream = CompositeStream(
         subject.source.images,
@@ -55,5 +56,6 @@ def composed(
         workers=execution.workers,
         strict=subject.strict,
         unusable=unusable,
+        kept=subject.pixels,
     )
     return pool, stream

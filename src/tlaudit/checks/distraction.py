@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlaudit.checks.base import Stopwatch, provenance
+from tlaudit.checks.base import Stopwatch, provenance, refuse_strangers
 from tlaudit.checks.composed import composed
 from tlaudit.checks.explained import LABEL, Explainer
 from tlaudit.checks.gallery import exhibit
@@ -25,7 +25,7 @@ from tlaudit.metrics.distraction import QUANTITIES
 from tlaudit.results import CheckResult, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tlaudit.checks.base import Subject
     from tlaudit.checks.explained import Seen
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tlaudit.data.composites import Composite, CompositeStream
     from tlaudit.documents import SourceClass
     from tlaudit.exhibits import Exhibit
+    from tlaudit.metrics.base import Quantity
     from tlaudit.options import DistractionOptions
     from tlaudit.records import Cell
     from tlaudit.results import DataRecord, Measurement
@@ -58,14 +59,21 @@ class DistractionCheck:
 
     name = NAME
     needs: tuple[str, ...] = ("lingering",)
+    headline = HEADLINE
 
     def refuse(self, subject: Subject, options: DistractionOptions) -> None:
         """Explain noise: what is wrong with layer, method or overlay is known before any image is read.
 
         Raises:
+            MismatchError: If the networks have different backbones.
             UsageError: If layer or method do not exist, the layer has no spatial extent, or the overlay may cover all.
         """
+        refuse_strangers(subject, NAME)
         Explainer(subject, options).probe()
+
+    def quantities(self, subject: Subject, options: DistractionOptions) -> Mapping[str, Quantity]:  # noqa: ARG002
+        """Give what is measured, by name."""
+        return QUANTITIES
 
     def run(self, subject: Subject, options: DistractionOptions) -> CheckResult:
         """Paste target images on source images of lingering classes and see what the networks look at.

@@ -12,7 +12,7 @@ from tlaudit.checks.compared import Compared, chosen_stages, compare
 from tlaudit.checks.measured import Recorder
 from tlaudit.checks.probed import not_asked, probe
 from tlaudit.checks.profile import Profile
-from tlaudit.checks.recognition import recognise
+from tlaudit.checks.survey import recognise_source
 from tlaudit.data.classes import match_folders
 from tlaudit.data.images import ImageSet
 from tlaudit.errors import ClassMatchError, DataError, UsageError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tlaudit.checks.base import Subject
+    from tlaudit.metrics.base import Quantity
+    from tlaudit.models.pair import Pair
     from tlaudit.options import ErosionOptions
     from tlaudit.records import Cell
     from tlaudit.results import DataRecord, Measurement
@@ -68,6 +70,7 @@ class ErosionCheck:
 
     name = NAME
     needs: tuple[str, ...] = ()
+    headline = HEADLINE
 
     def refuse(self, subject: Subject, options: ErosionOptions) -> None:
         """Look whether the stages are there, and images enough.
@@ -76,13 +79,21 @@ class ErosionCheck:
             UsageError: If a stage is named twice or missing, or there are no images.
             DataError: If there are fewer than 4 images.
         """
-        self._stages(subject, options)
-        _images(subject, options)
+        followed_stages(subject.pair, options)
+        compared_images(subject, options)
         if subject.execution.batch_size < MINIMUM_IMAGES:
             raise UsageError(
                 f"--batch-size {subject.execution.batch_size}: a batch is a minibatch of CKA, which needs at least "
                 f"{MINIMUM_IMAGES} images"
             )
+
+    def quantities(self, subject: Subject, options: ErosionOptions) -> Mapping[str, Quantity]:
+        """Give what is measured, by name; of stages those that can be found."""
+        try:
+            stages = followed_stages(subject.pair, options)["source"] if subject.pair.alike else ()
+        except UsageError:
+            stages = ()
+        return quantities(stages)
 
     def run(self, subject: Subject, options: ErosionOptions) -> CheckResult:
         """Compare the networks' features on the same images, and what they know of source images.
@@ -100,13 +111,9 @@ class ErosionCheck:
             DataError: If there are fewer than 4 images, or none can be read.
         """
         watch = Stopwatch()
-        stages, images = self._stages(subject, options), _images(subject, options)
         pair = subject.pair
-        modules = {"source": pair.source.module, "finetuned": pair.hybrid() if pair.alike else pair.finetuned.module}
-        if pair.baseline is not None and "baseline" in stages:
-            modules["baseline"] = pair.baseline.module
-        networks = {role: subject.network(module, role) for role, module in modules.items()}
-        compared = compare(subject, images, networks, stages, features=options.features, keep=options.probe)
+        stages, images = followed_stages(pair, options), compared_images(subject, options)
+        compared = _compared(subject, images, stages, options)
         if len(compared.index) < MINIMUM_IMAGES:
             raise DataError(
                 f"{images.root}: CKA needs at least {MINIMUM_IMAGES} images, {len(compared.index)} can be used"
@@ -142,15 +149,39 @@ class ErosionCheck:
             run=watch.stop(subject.execution),
         )
 
-    def _stages(self, subject: Subject, options: ErosionOptions) -> dict[str, tuple[str, ...]]:
-        pair = subject.pair
-        models = {"source": pair.source, "finetuned": pair.finetuned, "baseline": pair.baseline}
-        given = {role: model for role, model in models.items() if model is not None}
-        return chosen_stages(given, options.stages, pair.head if pair.alike else None)
+
+def followed_stages(pair: Pair, options: ErosionOptions) -> dict[str, tuple[str, ...]]:
+    """Give the module paths of the stages of each network, by role.
+
+    Raises:
+        UsageError: If a stage is named twice or missing.
+    """
+    models = {"source": pair.source, "finetuned": pair.finetuned, "baseline": pair.baseline}
+    given = {role: model for role, model in models.items() if model is not None}
+    return chosen_stages(given, options.stages, pair.head if pair.alike else None)
 
 
-def _images(subject: Subject, options: ErosionOptions) -> ImageSet:
-    """The images that are compared: those named, else source images."""
+def _compared(
+    subject: Subject, images: ImageSet, stages: Mapping[str, tuple[str, ...]], options: ErosionOptions
+) -> Compared:
+    """One pass over the images, unless it has been made together with another check's."""
+    if subject.survey is not None and subject.survey.compared is not None:
+        return subject.survey.compared
+    pair = subject.pair
+    modules = {"source": pair.source.module, "finetuned": pair.hybrid() if pair.alike else pair.finetuned.module}
+    if pair.baseline is not None and "baseline" in stages:
+        modules["baseline"] = pair.baseline.module
+    networks = {role: subject.network(module, role) for role, module in modules.items()}
+    return compare(subject, images, networks, stages, features=options.features, keep=options.probe)
+
+
+def compared_images(subject: Subject, options: ErosionOptions) -> ImageSet:
+    """Give the images that are compared: those named, else source images.
+
+    Raises:
+        UsageError: If there are none.
+        DataError: If there are fewer than 4.
+    """
     images = subject.source.images
     if options.data is not None:
         images = ImageSet.scan(options.data, labelled=False, limit=subject.limit, seed=subject.seed)
@@ -168,11 +199,7 @@ def _known(subject: Subject, options: ErosionOptions, images: ImageSet, compared
         return _Known(none, none, NO_HYBRID)
     source = subject.source
     if options.data is not None and source.images.items and source.images.items != images.items:
-        networks = {
-            "source": subject.network(subject.pair.source.module, "source"),
-            "hybrid": subject.network(subject.pair.hybrid(), "finetuned"),
-        }
-        seen = recognise(subject, source, networks, "source images")
+        seen = recognise_source(subject, control=False)
         record = seen.record.model_copy(update={"labels": source.digest()})
         return _Known(seen.right["source"], seen.right["hybrid"], record=record)
     labels = source.labels if source.images.items == images.items else _labels(subject, images)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from tlaudit.checks.base import Stopwatch, Subject, provenance
+from tlaudit.checks.base import Stopwatch, Subject, provenance, refuse_strangers
 from tlaudit.checks.measured import Recorder
-from tlaudit.checks.recognition import Recognition, recognise
+from tlaudit.checks.survey import recognise_source
 from tlaudit.checks.target_task import NO_BASELINE, accuracies, recognise_target
 from tlaudit.checks.vocabulary import CLASS_COLUMNS
 from tlaudit.errors import UsageError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from tlaudit.checks.recognition import Recognition
+    from tlaudit.metrics.base import Quantity
     from tlaudit.models.pair import Pair
     from tlaudit.options import LingeringOptions
     from tlaudit.records import Cell
@@ -81,14 +83,21 @@ class LingeringCheck:
 
     name = NAME
     needs: tuple[str, ...] = ()
+    headline = HEADLINE
 
     def refuse(self, subject: Subject, options: LingeringOptions) -> None:
-        """Look whether k and p_lo can be met.
+        """Look whether there is a hybrid, and whether k and p_lo can be met.
 
         Raises:
+            MismatchError: If the networks have different backbones.
             UsageError: If k exceeds the number of classes, or no probability can exceed p_lo.
         """
+        refuse_strangers(subject, NAME)
         _p_lo(subject, options)
+
+    def quantities(self, subject: Subject, options: LingeringOptions) -> Mapping[str, Quantity]:  # noqa: ARG002
+        """Give what is measured, by name."""
+        return QUANTITIES
 
     def run(self, subject: Subject, options: LingeringOptions) -> CheckResult:
         """Look at the target images through the source network, at the source images through all networks, and judge.
@@ -165,14 +174,10 @@ def _collect(subject: Subject, k: int) -> _Evidence:
     for _, scores in target:
         prevalences += measure.prevalence(scores["source"], k)
 
-    networks = {"source": source, "hybrid": subject.network(pair.hybrid(), "finetuned")}
-    control = pair.control_hybrid()
-    if control is not None:
-        networks["control"] = subject.network(control, "baseline")
     return _Evidence(
         prevalences=prevalences,
         target=target.record,
-        source=recognise(subject, subject.source, networks, "source images"),
+        source=recognise_source(subject),
         val=recognise_target(subject),
     )
 

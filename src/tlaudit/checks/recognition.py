@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -33,7 +33,54 @@ class Recognition:
     record: DataRecord
 
 
-def recognise(subject: Subject, data: LabelledImages, networks: Mapping[str, Network], label: str) -> Recognition:
+class Recogniser:
+    """Gathers, batch by batch and in any order, what networks say of labelled images."""
+
+    def __init__(self, data: LabelledImages, names: Iterable[str]) -> None:
+        """Begin with nothing said.
+
+        Args:
+            data: Images and their classes, numbered as the networks' outputs are.
+            names: Of the networks.
+        """
+        self._classes = data.labels
+        self._index: list[Tensor] = []
+        self._own: dict[str, list[Tensor]] = {name: [] for name in names}
+        self._right: dict[str, list[Tensor]] = {name: [] for name in self._own}
+
+    def add(self, index: Tensor, scores: Mapping[str, Tensor]) -> None:
+        """Take in a batch.
+
+        Args:
+            index: Numbers of the images in the set, ``(N,)`` int64.
+            scores: Class probabilities ``(N, K)`` float32 of each network.
+        """
+        self._index.append(index)
+        labels = self._classes[index]
+        for name, probabilities in scores.items():
+            host = probabilities.cpu()
+            self._own[name].append(host.gather(1, labels[:, None])[:, 0])
+            self._right[name].append(host.argmax(dim=1) == labels)
+
+    def recognition(self, record: DataRecord) -> Recognition:
+        """Give all of it, in the set's order; `record` says which images were read."""
+        index = torch.cat(self._index)
+        order = index.argsort()
+        return Recognition(
+            labels=self._classes[index[order]],
+            own={name: torch.cat(parts)[order] for name, parts in self._own.items()},
+            right={name: torch.cat(parts)[order] for name, parts in self._right.items()},
+            record=record,
+        )
+
+
+def recognise(
+    subject: Subject,
+    data: LabelledImages,
+    networks: Mapping[str, Network],
+    label: str,
+    order: Sequence[int] | None = None,
+) -> Recognition:
     """Ask several networks about labelled images; every file is decoded once.
 
     Args:
@@ -41,24 +88,14 @@ def recognise(subject: Subject, data: LabelledImages, networks: Mapping[str, Net
         data: Images and their classes, numbered as the networks' outputs are.
         networks: Networks by name.
         label: Shown beside the progress.
+        order: In which the images come; theirs where left out. What is found is in the set's order either way.
 
     Raises:
         UsageError: If a network cannot work on images of this size.
         DataError: If no image can be read, or a network gives NaN.
     """
-    labels: list[Tensor] = []
-    own: dict[str, list[Tensor]] = {name: [] for name in networks}
-    right: dict[str, list[Tensor]] = {name: [] for name in networks}
-    prediction = subject.predict(data.images, networks, label)
+    recogniser = Recogniser(data, networks)
+    prediction = subject.predict(data.images, networks, label, order)
     for index, scores in prediction:
-        labels.append(data.labels[index])
-        for name, probabilities in scores.items():
-            host = probabilities.cpu()
-            own[name].append(host.gather(1, labels[-1][:, None])[:, 0])
-            right[name].append(host.argmax(dim=1) == labels[-1])
-    return Recognition(
-        labels=torch.cat(labels),
-        own={name: torch.cat(parts) for name, parts in own.items()},
-        right={name: torch.cat(parts) for name, parts in right.items()},
-        record=prediction.record,
-    )
+        recogniser.add(index, scores)
+    return recogniser.recognition(prediction.record)

@@ -29,7 +29,10 @@ from tlaudit.results import CheckResult
 from tlaudit.training.loop import refuse_single_images
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tlaudit.checks.base import Subject
+    from tlaudit.metrics.base import Quantity
     from tlaudit.options import StressOptions
     from tlaudit.records import Cell
     from tlaudit.results import DataRecord, Measurement, Provenance
@@ -50,6 +53,7 @@ class StressCheck:
 
     name = NAME
     needs: tuple[str, ...] = ()
+    headline = HEADLINE
 
     def refuse(self, subject: Subject, options: StressOptions) -> None:
         """Look whether the test can be made, before any image is read.
@@ -79,6 +83,10 @@ class StressCheck:
         refuse_single_images(subject.pair.source.module, len(split.training.labels), options.training)
         if options.runs is not None:
             refuse_runs(options.runs)
+
+    def quantities(self, subject: Subject, options: StressOptions) -> Mapping[str, Quantity]:  # noqa: ARG002
+        """Give what is measured, by name, at the ratios asked for and without squares."""
+        return quantities(sorted({0.0, *options.ratios}))
 
     def run(self, subject: Subject, options: StressOptions) -> CheckResult:
         """Train the network on its own task with squares on a share of the images, share by share, and look.

@@ -148,6 +148,7 @@ class StressImages:
                 workers=execution.workers,
                 strict=subject.strict,
                 progress=subject.progress,
+                kept=subject.pixels,
             )
             for data in (split.training, split.test)
         )

@@ -7,15 +7,17 @@ import logging
 import os
 import signal
 import sys
-import tempfile
-import traceback
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlaudit.cli.audit import audit
+from tlaudit.cli.compare import compare
 from tlaudit.cli.demo import demo
 from tlaudit.cli.distraction import distraction
 from tlaudit.cli.erosion import erosion
+from tlaudit.cli.gate import gate
+from tlaudit.cli.init import init
 from tlaudit.cli.inspect import inspect
 from tlaudit.cli.lingering import lingering
 from tlaudit.cli.repair import repair
@@ -23,6 +25,7 @@ from tlaudit.cli.schema import schema
 from tlaudit.cli.screen import screen
 from tlaudit.cli.stress import stress
 from tlaudit.errors import TlauditError, UsageError
+from tlaudit.files import crash_line, keep_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +83,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             # The reader of stdout went away; Python would complain once more when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(NO_ANSWER) from None
-        except Exception:  # noqa: BLE001 - the outermost frame: a crash is "no answer", not Python's exit code 1
-            raise _stop(_crashed(), NO_ANSWER) from None
+        except Exception as error:  # noqa: BLE001 - the outermost frame: a crash is "no answer", not Python's exit code 1
+            raise _stop(_crashed(error), NO_ANSWER) from None
 
     return guard
 
@@ -91,27 +94,28 @@ def _stop(message: str, code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
-def _crashed() -> str:
+def _crashed(error: Exception) -> str:
     """One line for a crash; the traceback goes to a file."""
-    error = sys.exception()
     if "torchvision::nms" in str(error):
         return (
             "torch and torchvision are of different builds (operator torchvision::nms does not exist). Let torchvision "
             "bring its own torch: pip uninstall -y torch torchvision && pip install torchvision"
         )
-    with tempfile.NamedTemporaryFile("w", prefix="tlaudit-crash-", suffix=".log", delete=False) as file:
-        traceback.print_exc(file=file)
-    return f"crashed: {type(error).__name__}: {' '.join(str(error).split())[:300]} (details: {file.name})"
+    return f"{crash_line(error)} (details: {keep_traceback(error)})"
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "inspect": inspect,
+    "init": init,
     "lingering": lingering,
     "distraction": distraction,
     "erosion": erosion,
     "stress": stress,
+    "audit": audit,
     "screen": screen,
     "repair": repair,
+    "gate": gate,
+    "compare": compare,
     "demo": demo,
     "schema": schema,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from tlaudit.cli.flags import EXECUTION
 from tlaudit.cli.options import Output, configured
 from tlaudit.cli.output import ProgressBar, deliver, plan
+from tlaudit.files import refuse_unwritable, write_atomically
 
 if TYPE_CHECKING:
     from tlaudit.options import Settings
@@ -19,21 +21,31 @@ REPORT = Path("tlaudit-demo.html")
 
 @configured(EXECUTION)
 def demo(settings: Settings, output: Output) -> None:
-    """Audit the small world that comes with tlaudit: offline, in about a minute, with a report at the end.
+    """Audit the small world that comes with tlaudit, and gate it: offline, in about a minute, with a report at the end.
 
     A network that knows drawn things, cats and dogs among them, was finetuned to tell cats from dogs. Does it still
     know an espresso mug when it sees one, and does a mug in the picture get between it and the dog? The report is
-    written to tlaudit-demo.html unless --report names another file; the document of -o is that of the first check.
+    written to tlaudit-demo.html unless --report names another file, and the same for programs to a .json beside it.
     """
-    output = replace(output, report=output.report or REPORT)
-    places = plan(output)
+    from tlaudit.reports import AUDIT_FORMATS, VERDICT_FORMATS
+
+    report = output.report or REPORT
+    output = replace(output, report=report)
+    places = plan(output, AUDIT_FORMATS)
+    document = report.with_suffix(AUDIT_FORMATS["json"].suffix)
+    refuse_unwritable(document)
     from tlaudit.demo.audit import audit_world
+    from tlaudit.policy import gate
 
-    first, *others = audit_world(settings.execution, ProgressBar(quiet=output.quiet))
-    from tlaudit.reports import as_html
-
-    deliver(first, output, places, page=as_html.page((first, *others), output.top))
-    if not output.quiet and output.report is not None:
-        for result in others:
-            sys.stderr.write(f"tlaudit {result.check}: {result.summary}\n")
-        sys.stderr.write(f"open the report in a browser: {output.report.resolve()}\n")
+    found = audit_world(settings.execution, ProgressBar(quiet=output.quiet))
+    deliver(found, output, places, AUDIT_FORMATS)
+    write_atomically(document, AUDIT_FORMATS["json"].render(found, output.top).encode())
+    verdict = gate(document)
+    if output.quiet:
+        return
+    sys.stderr.write(f"written: {document}\n\n{VERDICT_FORMATS['table'].render(verdict, output.top)}\n")
+    sys.stderr.write(
+        f"This is what a pipeline sees; it would stop here with exit code {verdict.exit_code}:\n"
+        f"  tlaudit gate {shlex.quote(str(document))}\n"
+        f"Open the report in a browser: {report.resolve()}\n"
+    )

@@ -11,6 +11,7 @@ import typer
 MODELS, DATA, PREPROCESS, EXECUTION = "models", "data", "preprocess", "execution"
 LINGERING, DISTRACTION, SCREEN = "lingering", "distraction", "screen"
 EROSION, STRESS, STRESS_TRAINING = "erosion", "stress", "stress.training"
+AUDIT = "audit"
 REPAIR, REPAIR_TRAINING, REPAIR_JUDGE = "repair", "repair.training", "repair.judge"
 REPAIR_METHODS = tuple(
     f"repair.{method}" for method in ("ldifs", "l2sp", "lwf", "wise_ft", "composites", "unlearn", "l1", "prune")
@@ -52,6 +53,7 @@ _PANELS = {
     EROSION: "Which features are compared (docs/methods.md)",
     STRESS: "Which squares are planted, and what is measured (docs/methods.md)",
     STRESS_TRAINING: "How the network is trained",
+    AUDIT: "Which checks are made; their own options are in the file",
     REPAIR: "What is repaired, and how (docs/methods.md)",
     REPAIR_TRAINING: "How the network is trained",
     REPAIR_JUDGE: "How networks are judged before and after",
@@ -184,6 +186,15 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         *_INTERVALS,
     ),
     STRESS_TRAINING: _TRAINING,
+    AUDIT: (
+        Flag(
+            "--checks",
+            "checks",
+            str,
+            "lingering, distraction, erosion, stress, separated by commas; default the first three, and stress where "
+            "the file has a section of it.",
+        ),
+    ),
     REPAIR: (
         Flag("--method", "methods", str, "Method, or several separated by commas; default ldifs."),
         Flag("--init", "init", str, "Network to begin with: source-lp, source or finetuned; default by method."),

@@ -56,7 +56,7 @@ def named_files(settings: Settings) -> dict[str, Path]:
     return {option: Path(spec) for option, spec in named.items() if spec is not None and Path(spec).is_file()}
 
 
-def load_networks(settings: Settings, needed: Mapping[str, object], *, alike: bool = True) -> Pair:
+def load_networks(settings: Settings, needed: Mapping[str, object] | None = None, *, alike: bool = True) -> Pair:
     """Load the networks, once it is clear that nothing is missing.
 
     Args:
@@ -69,7 +69,7 @@ def load_networks(settings: Settings, needed: Mapping[str, object], *, alike: bo
         CheckpointError: If a network cannot be loaded.
     """
     models = settings.models
-    needed = {"--source": models.source, "--finetuned": models.finetuned, **needed}
+    needed = {"--source": models.source, "--finetuned": models.finetuned, **(needed or {})}
     missing = [flag for flag, value in needed.items() if value is None]
     if models.source is None or models.finetuned is None or missing:
         raise UsageError(f"missing: {', '.join(missing)} (on the command line or in tlaudit.toml)")

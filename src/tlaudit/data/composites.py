@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tlaudit.data.images import Batch, ImageSet
+    from tlaudit.data.kept_pixels import KeptPixels
     from tlaudit.results import DataRecord, Preprocessing
 
 GREY = 128
@@ -123,6 +124,7 @@ class OverlayPool:
         workers: int,
         strict: bool,
         progress: Callable[..., Iterable[Batch]],
+        kept: KeptPixels | None = None,
     ) -> Self:
         """Decode the overlays, each file once and resampled once, straight to its small size.
 
@@ -136,17 +138,16 @@ class OverlayPool:
             workers: Processes that decode.
             strict: Whether a file that cannot be used ends the run; else it is left out, and the record names it.
             progress: Follows the batches; called as ``progress(batches, total=, label=, size=)``, `size` of a batch.
+            kept: Pixels kept from an earlier pass, or for a later one.
 
         Raises:
             UsageError: If the scale is out of range or leaves no background, or a number is too small.
             DataError: If no image can be used; when strict, if any cannot.
         """
-        if overlays < 1:
-            raise UsageError(f"expected at least 1 overlay, got {overlays}")
-        chosen = _sample(len(images.items), overlays, seed)
+        chosen = sampled(len(images.items), overlays, seed)
         small = overlay_preprocessing(preprocessing, scale)
         subset = replace(images, items=tuple(images.items[item] for item in chosen.tolist()), available=len(chosen))
-        stream = ImageStream(subset, [small], batch_size=batch_size, workers=workers, strict=strict)
+        stream = ImageStream(subset, [small], batch_size=batch_size, workers=workers, strict=strict, kept=kept)
         rows, pictures = [], []
         for batch in progress(stream, total=len(chosen), label="overlays", size=lambda batch: len(batch.index)):
             rows.append(batch.index)
@@ -155,8 +156,22 @@ class OverlayPool:
         return cls(torch.from_numpy(chosen)[torch.cat(rows)], pixels, stream.record())
 
 
-def _sample(available: int, wanted: int, seed: int) -> NDArray[np.int64]:
-    """Choose item numbers, in rising order."""
+def sampled(available: int, wanted: int, seed: int) -> NDArray[np.int64]:
+    """Choose the target images that serve as overlays.
+
+    Args:
+        available: How many target images there are.
+        wanted: At most so many overlays, at least 1.
+        seed: Of the choice, at least 0.
+
+    Returns:
+        Item numbers, rising.
+
+    Raises:
+        UsageError: If no overlay is wanted.
+    """
+    if wanted < 1:
+        raise UsageError(f"expected at least 1 overlay, got {wanted}")
     if available <= wanted:
         return np.arange(available)
     # The last word keeps this draw apart from that of every class, whose seeds end after the second.
@@ -210,6 +225,7 @@ class CompositeStream:
         workers: int,
         strict: bool,
         unusable: Collection[str] = (),
+        kept: KeptPixels | None = None,
     ) -> None:
         """Plan the pass; nothing is read yet.
 
@@ -226,6 +242,7 @@ class CompositeStream:
             workers: Processes that decode.
             strict: Whether a source image that cannot be used ends the pass.
             unusable: Names of source images known to be unreadable, left out of the plan.
+            kept: Pixels kept from an earlier pass.
 
         Raises:
             UsageError: If a number is out of range.
@@ -244,7 +261,9 @@ class CompositeStream:
         needed = chain.from_iterable(np.sort(self._begin(index)[1][:per_class]).tolist() for index in self._items)
         shown = tuple(source.items[item] for item in needed)
         subset = replace(source, items=shown, available=len(shown))
-        self._stream = ImageStream(subset, [preprocessing], batch_size=batch_size, workers=workers, strict=strict)
+        self._stream = ImageStream(
+            subset, [preprocessing], batch_size=batch_size, workers=workers, strict=strict, kept=kept
+        )
 
     def __len__(self) -> int:
         """How many composites are planned."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tlaudit.data.decoding import DecodedBatch, Geometry
+    from tlaudit.data.kept_pixels import KeptPixels
     from tlaudit.results import Preprocessing
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class Batch:
 
 
 class ImageStream:
-    """One pass over a set of images in batches, each file read and decoded exactly once.
+    """One pass over a set of images in batches, each file read and decoded exactly once, or taken from what is kept.
 
     Files are decoded by worker processes while the caller computes; order, pixels and fingerprint depend neither on
     their number nor on the batch size. A file that cannot be used is left out of its batch, and after the pass
@@ -164,6 +165,7 @@ class ImageStream:
         workers: int,
         strict: bool = False,
         order: Sequence[int] | None = None,
+        kept: KeptPixels | None = None,
     ) -> None:
         """Prepare a pass; nothing is read yet.
 
@@ -176,6 +178,8 @@ class ImageStream:
                 looked through, and the error names all such files.
             order: A permutation of the items' numbers, in which they are read; theirs where left out. What is said of
                 the images afterwards does not depend on it.
+            kept: Pixels that an earlier pass kept for this one, and that this one keeps for later ones; each file is
+                decoded where left out.
 
         Raises:
             UsageError: If the batch size or the number of workers is out of range.
@@ -188,6 +192,7 @@ class ImageStream:
         self._order = range(len(images.items)) if order is None else order
         self._geometries = tuple(dict.fromkeys(p.geometry for p in preprocessing))
         self._batch_size, self._workers, self._strict = batch_size, workers, strict
+        self._decode_all = decode_all if kept is None else kept.decode_all
         self._skipped = list(images.unread)
         self._digests = _Digests(len(images.items))
         self._decoded = 0
@@ -213,7 +218,7 @@ class ImageStream:
         size, items = self._batch_size, self._images.items
         batches = [self._order[at : at + size] for at in range(0, len(items), size)]
         files = [[os.fspath(items[index].path) for index in batch] for batch in batches]
-        with contextlib.closing(decode_all(files, self._geometries, size, self._workers)) as work:
+        with contextlib.closing(self._decode_all(files, self._geometries, size, self._workers)) as work:
             for batch, (decoded, pixels) in zip(batches, work, strict=True):
                 self._account(batch, decoded)
                 if decoded.kept and not (self._strict and self._skipped):

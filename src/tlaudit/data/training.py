@@ -18,6 +18,7 @@ from tlaudit.errors import DataError, ShapeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tlaudit.data.kept_pixels import KeptPixels
     from tlaudit.progress import Progress
     from tlaudit.results import DataRecord, Preprocessing
 
@@ -73,6 +74,7 @@ class TrainingImages:
         strict: bool = False,
         budget: int = BUDGET,
         progress: Progress | None = None,
+        kept: KeptPixels | None = None,
     ) -> None:
         """Read the images.
 
@@ -84,6 +86,7 @@ class TrainingImages:
             strict: Whether a file that cannot be used is an error.
             budget: Most bytes of pixels that are kept.
             progress: Shows how far the reading is.
+            kept: Pixels kept from an earlier pass.
 
         Raises:
             ShapeError: If there is not one label for each image.
@@ -95,9 +98,11 @@ class TrainingImages:
         self._images, self._labels, self._preprocessing, self._workers = images, labels, preprocessing, workers
         self.change: Change | None = None
         self._usable = torch.zeros(count, dtype=torch.bool)
-        kept = count * side * side * 3 <= budget
-        self._pixels = torch.empty((count, side, side, 3), dtype=torch.uint8) if kept else None
-        stream = ImageStream(images, [preprocessing], batch_size=_READ_AT_ONCE, workers=workers, strict=strict)
+        fits = count * side * side * 3 <= budget
+        self._pixels = torch.empty((count, side, side, 3), dtype=torch.uint8) if fits else None
+        stream = ImageStream(
+            images, [preprocessing], batch_size=_READ_AT_ONCE, workers=workers, strict=strict, kept=kept
+        )
         shown = progress(stream, total=count, label="reading", size=_images_in) if progress else stream
         for batch in shown:
             self._usable[batch.index] = True

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tlaudit.checks import CHECKS
-from tlaudit.checks.assembly import assemble
+from tlaudit.auditing.session import run_audit
 from tlaudit.demo.world import ABSENT, PRESENT, world_files
 from tlaudit.models.pair import load_pair
-from tlaudit.options import DataOptions, DistractionOptions, LingeringOptions, PreprocessTable
+from tlaudit.options import DataOptions, DistractionOptions, LingeringOptions, Settings
 from tlaudit.progress import Progress, silent
 from tlaudit.results import Finding
 
 if TYPE_CHECKING:
     from tlaudit.options import ExecutionOptions
-    from tlaudit.results import CheckResult
+    from tlaudit.results import AuditReport, CheckResult
 
 OPTIONS = LingeringOptions(k=1, v_lo_count=1)
 """With 26 classes, five for each image would make nearly every class occur. One picture may be mistaken for a class
@@ -26,32 +24,33 @@ COMPOSITES = DistractionOptions(per_class=20, common_classes=len(PRESENT))
 """Enough for an interval, few enough for a minute on two cores."""
 
 
-def audit_world(execution: ExecutionOptions, progress: Progress = silent) -> tuple[CheckResult, ...]:
-    """Run the checks on the embedded world.
+def audit_world(execution: ExecutionOptions, progress: Progress = silent) -> AuditReport:
+    """Audit the networks of the embedded world.
 
     Args:
         execution: How the work is done.
         progress: Shows how far a pass is.
 
     Returns:
-        The results of `lingering`, whose first finding compares the source-only classes with the planted ones, and of
-        `distraction`.
+        The report; the first finding of its `lingering` compares the source-only classes with the planted ones.
 
     Raises:
         InstallationError: If the embedded world is not where the package was installed.
     """
     files = world_files()
-    data = DataOptions(source=files.source_data, target=files.target_data, val=files.val_data)
-    subject = assemble(
-        load_pair(files.source, files.finetuned, files.baseline),
-        data,
-        preprocess=PreprocessTable(),
+    settings = Settings(
+        data=DataOptions(source=files.source_data, target=files.target_data, val=files.val_data),
+        lingering=OPTIONS,
+        distraction=COMPOSITES,
         execution=execution,
-        progress=progress,
     )
-    found = CHECKS["lingering"].run(subject, OPTIONS)
-    distracted = CHECKS["distraction"].run(replace(subject, earlier={"lingering": found}), COMPOSITES)
-    return found.model_copy(update={"findings": (_compare(found), *found.findings)}), distracted
+    report = run_audit(load_pair(files.source, files.finetuned, files.baseline), settings, progress)
+    found = report["lingering"]
+    if found.failure is not None:
+        return report
+    told = found.model_copy(update={"findings": (_compare(found), *found.findings)})
+    checks = tuple(told if result is found else result for result in report.checks)
+    return report.model_copy(update={"checks": checks})
 
 
 def _compare(result: CheckResult) -> Finding:

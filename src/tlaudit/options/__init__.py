@@ -13,6 +13,7 @@ from tlaudit.options.base import (
     PreprocessTable,
 )
 from tlaudit.options.checks import DistractionOptions, ErosionOptions, LingeringOptions, ScreenOptions, StressOptions
+from tlaudit.options.policy import PolicyOptions
 from tlaudit.options.repair import RepairOptions
 from tlaudit.options.training import TrainingOptions
 
@@ -26,6 +27,7 @@ __all__ = [
     "LingeringOptions",
     "ModelOptions",
     "Options",
+    "PolicyOptions",
     "PreprocessOptions",
     "PreprocessTable",
     "RepairOptions",
@@ -50,3 +52,4 @@ class Settings(Options):
     stress: StressOptions = StressOptions()
     audit: AuditOptions = AuditOptions()
     repair: RepairOptions = RepairOptions()
+    policy: PolicyOptions | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ VERDICTS = {
 _DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "neither": "neither high nor low is better"}
 
 
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+"""Control characters, marks that turn the direction of writing, and what no XML can hold."""
+
+
+def visible(text: str) -> str:
+    """Text in one line in which nothing acts: names of files and classes may hold what moves a terminal's cursor."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.split()))
+
+
 def number(value: Cell, unit: str) -> str:
     """A value as people read it: shares in percent, counts whole, everything else with four digits."""
     if value is None:
@@ -43,12 +53,15 @@ def number(value: Cell, unit: str) -> str:
 
 def interval(measurement: Measurement) -> str:
     """The interval, or a dash; why there is none stands in the record."""
-    bounds = measurement.interval
-    if bounds is None:
-        return "–"
-    if measurement.unit == "classes":
-        return f"{bounds.low:.0f} to {bounds.high:.0f}"
-    return f"{number(bounds.low, measurement.unit)} to {number(bounds.high, measurement.unit)}"
+    found = measurement.interval
+    return "–" if found is None else bounds(found.low, found.high, measurement.unit)
+
+
+def bounds(low: float, high: float, unit: str) -> str:
+    """Two ends of an interval."""
+    if unit == "classes":
+        return f"{low:.0f} to {high:.0f}"
+    return f"{number(low, unit)} to {number(high, unit)}"
 
 
 def direction(better: Direction) -> str:
