@@ -135,6 +135,11 @@ exit "$code"
 """
 
 
+def filled(text, given):
+    """The text with inputs in it as a runner puts them there."""
+    return re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: given[found[1].replace("-", "_")], text)
+
+
 class Outcome:
     """What the action's scripts did: exit code, outputs, the command lines they ran."""
 
@@ -143,7 +148,7 @@ class Outcome:
 
 
 def play(folder, *, audit=0, gate=0, audit_writes=True, gate_writes=True, **inputs):
-    """Run the action's two scripts as a runner does, with a `tlaudit` that ends as told."""
+    """Run the action's two scripts as a runner does in a workspace, with a `tlaudit` that ends as told."""
     action = yaml.safe_load(ACTION.read_text())
     given = {name.replace("-", "_"): one.get("default", "") for name, one in action["inputs"].items()} | inputs
     (folder / "bin").mkdir(exist_ok=True)
@@ -158,13 +163,11 @@ def play(folder, *, audit=0, gate=0, audit_writes=True, gate_writes=True, **inpu
             continue
         target = folder / f"{step['id']}.out"
         target.write_text("")
-        replaced = {
-            key: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda m: given[m[1].replace("-", "_")], text)
-            for key, text in step["env"].items()
-        }
+        replaced = {key: filled(text, given) for key, text in step["env"].items()}
         environment = {
             "PATH": f"{folder / 'bin'}:/usr/bin:/bin",
             "GITHUB_OUTPUT": str(target),
+            "GITHUB_WORKSPACE": str(folder),
             "CALLS": str(calls),
             "AUDIT": str(audit),
             "GATE": str(gate),
@@ -173,7 +176,8 @@ def play(folder, *, audit=0, gate=0, audit_writes=True, gate_writes=True, **inpu
             **replaced,
         }
         shell = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]
-        code = subprocess.run(shell, cwd=folder, env=environment, check=False, capture_output=True).returncode
+        place = folder / filled(step.get("working-directory", ""), given)
+        code = subprocess.run(shell, cwd=place, env=environment, check=False, capture_output=True).returncode
         written = (line.split("=", 1) for line in target.read_text().splitlines())
         outputs |= {f"{step['id']}.{key}": value for key, value in written}
     return Outcome(code, outputs, calls.read_text().split("\n"))
@@ -188,6 +192,8 @@ def play(folder, *, audit=0, gate=0, audit_writes=True, gate_writes=True, **inpu
         (3, 1, 1, "fail"),
         (0, 3, 3, "no answer"),
         (0, 2, 2, "usage"),
+        (0, 130, 130, "no answer"),
+        (0, 137, 137, "no answer"),
     ],
 )
 def test_the_action_ends_as_the_gate_does(tmp_path, audit, gate, code, verdict):
@@ -195,8 +201,8 @@ def test_the_action_ends_as_the_gate_does(tmp_path, audit, gate, code, verdict):
     assert outcome.code == code
     assert outcome.outputs["gate.verdict"] == verdict
     assert outcome.outputs["gate.exit-code"] == str(code)
-    assert outcome.outputs["audit.json"] == "./tlaudit-report/audit.json"
-    assert outcome.outputs["gate.xml"] == "./tlaudit-report/audit-verdict.xml"
+    assert outcome.outputs["audit.json"] == "tlaudit-report/audit.json"
+    assert outcome.outputs["gate.xml"] == "tlaudit-report/audit-verdict.xml"
 
 
 @pytest.mark.parametrize(("audit", "verdict"), [(2, "usage"), (3, "no answer"), (130, "no answer")])
@@ -229,8 +235,55 @@ def test_inputs_reach_the_command_line_as_they_are(tmp_path):
     assert "--against" not in plain.calls
     assert plain.calls[plain.calls.index("--policy") + 1] == "rules.toml"
     assert plain.calls.count("--config") == 1
-    assert plain.outputs["gate.sarif"] == "./out/r-verdict.sarif"
-    assert plain.outputs["audit.folder"] == "./out"
+    assert plain.outputs["gate.sarif"] == "out/r-verdict.sarif"
+    assert plain.outputs["audit.folder"] == "out"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("true", True), ("True", True), ("TRUE", True), ("false", False), ("False", False), ("", False)]
+)
+def test_a_first_release_is_said_as_yaml_says_true(tmp_path, given, said):
+    assert ("--first-release" in play(tmp_path, first_release=given).calls) is said
+
+
+@pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
+def test_the_gate_names_everything_from_the_root_of_the_workspace(tmp_path, absolute):
+    """SARIF locates a rule by the policy's path, and code scanning looks for it from there."""
+    place = tmp_path / "models" / "a b"
+    place.mkdir(parents=True)
+    outcome = play(
+        tmp_path,
+        working_directory=str(place) if absolute else "./models/a b/",
+        against="../old/audit.json",
+        checkpoint="/elsewhere/net.pth",
+    )
+    assert outcome.code == 0
+    audit, gate = (outcome.calls[start:] for start in (0, outcome.calls.index("gate")))
+    assert audit[audit.index("--config") + 1] == "tlaudit.toml"
+    assert gate[1] == "models/a b/tlaudit-report/audit.json"
+    given = {option: gate[gate.index(option) + 1] for option in ("--config", "--against", "--checkpoint", "--output")}
+    assert given == {
+        "--config": "models/a b/tlaudit.toml",
+        "--against": "models/a b/../old/audit.json",
+        "--checkpoint": "/elsewhere/net.pth",
+        "--output": "models/a b/tlaudit-report/audit-verdict.json",
+    }
+    assert outcome.outputs["audit.json"] == "models/a b/tlaudit-report/audit.json"
+    assert outcome.outputs["gate.sarif"] == "models/a b/tlaudit-report/audit-verdict.sarif"
+    assert (place / "tlaudit-report" / "audit-verdict.sarif").is_file()
+    policy = play(tmp_path, working_directory="models/a b", policy="rules.toml").calls
+    assert policy[policy.index("--policy") + 1] == "models/a b/rules.toml"
+
+
+def test_an_absolute_folder_for_reports_stays_where_it_is(tmp_path, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("reports")
+    (tmp_path / "models").mkdir()
+    outcome = play(tmp_path, report_folder=str(outside), working_directory="models")
+    assert outcome.outputs["audit.folder"] == str(outside)
+    assert outcome.outputs["audit.html"] == f"{outside}/audit.html"
+    assert outcome.outputs["gate.xml"] == f"{outside}/audit-verdict.xml"
+    within = play(tmp_path, report_folder=str(tmp_path / "models" / "r"), working_directory="models")
+    assert within.outputs["gate.sarif"] == "models/r/audit-verdict.sarif"
 
 
 def test_the_hook_is_one_of_the_list():
@@ -239,9 +292,14 @@ def test_the_hook_is_one_of_the_list():
     for hook in repository["hooks"]:
         assert hook["id"] in hooks
         name = hooks[hook["id"]]["entry"].split()[1]
-        assert set(hook["args"]) <= options(name)
+        assert {word for word in hook["args"] if word.startswith("-")} <= options(name)
     assert re.search(hooks["tlaudit-gate"]["files"], "releases/audit.json")
     assert not re.search(hooks["tlaudit-gate"]["files"], "package.json")
+    # Each entry of the example is for the report of one model, which the hook's own pattern fits too.
+    reports = [f"models/{name}/audit.json" for name in ("dogs", "birds")]
+    for path in reports:
+        assert [bool(re.search(hook["files"], path)) for hook in repository["hooks"]].count(True) == 1
+        assert re.search(hooks["tlaudit-gate"]["files"], path)
 
 
 def test_gitlab_keeps_what_it_writes():
@@ -311,6 +369,8 @@ class TestGuide:
             limits = [rule[key] for key in ("min", "max", "max_decrease", "max_increase") if key in rule]
             assert all(f" {limit:g}" in rows[rule["metric"]] for limit in limits)
             assert ("a warning" in rows[rule["metric"]]) is (rule.get("severity") == "warn")
+            assert ("reported" in rows[rule["metric"]]) is (rule["on_missing"] == "warn")
+            assert f" {rule.get('min_samples', '')}" in rows[rule["metric"]]
 
     def test_tells_every_format(self):
         table = self.text.split("| format | file |")[1].split("\n\n")[0]

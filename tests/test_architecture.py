@@ -67,6 +67,7 @@ STRANGERS_MAY_SHARE = {
         "figures",
         "markdown",
         "marks",
+        "next_steps",
         "pages",
         "plain_words",
         "sections",

@@ -111,8 +111,8 @@ def test_what_the_command_line_says_for_all_networks_beats_the_file_for_one(tmp_
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[lingring]\nk = 1", "unknown key 'lingring'; did you mean 'lingering'"),
-        ("[lingering]\nv_low = 1", "unknown key 'v_low' in .lingering.; did you mean 'v_lo'"),
+        ("[lingring]\nk = 1", "^.*tlaudit.toml: unknown key 'lingring'; did you mean 'lingering'"),
+        ("[lingering]\nv_low = 1", "^.*tlaudit.toml: unknown key 'v_low' in .lingering.; did you mean 'v_lo'"),
         ("[preprocess.source]\nmaen = [0, 0, 0]", "unknown key 'maen' in .preprocess.source.; did you mean 'mean'"),
         ("[lingering]\nk = 0", r"lingering.k: .*greater than or equal to 1 \(got 0\)"),
         ("[lingering]\np_lo = nan", "lingering.p_lo"),
@@ -128,7 +128,9 @@ def test_what_the_command_line_says_for_all_networks_beats_the_file_for_one(tmp_
         ("k = [", "cannot be read as TOML"),
         ("[[policy.rules]]\nmetrc = 1", r"toml:1: unknown key 'metrc' in \[\[policy.rules\]\] number 1; .*'metric'"),
         ("[policy]\nrule = []", "unknown key 'rule' in .policy.; did you mean 'rules'"),
-        ("[[lingering]]\nk = 1", "lingering: "),
+        ("[[lingering]]\nk = 1", "lingering: expected a table"),
+        ("[preprocess]\nmean = 3", "preprocess.mean: expected a list .got 3."),
+        pytest.param(f"[lingering]\nk = 1{'0' * 5000}", "tlaudit.toml: cannot be read as TOML: .*digits", id="digits"),
     ],
 )
 def test_refuses_bad_files(tmp_path, text, message):
@@ -137,8 +139,10 @@ def test_refuses_bad_files(tmp_path, text, message):
 
 
 def test_refuses_a_missing_file_and_a_binary_one(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="none.toml: does not exist"):
         load_settings({}, tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load_settings({}, tmp_path)
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings({}, tmp_path / "x.toml")

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tlaudit.errors import UsageError
-from tlaudit.files import refuse_unwritable, write_atomically
+from tlaudit.files import crash_details, keep_traceback, refuse_unwritable, write_atomically
 
 
 def test_writes_whole_files_and_leaves_nothing_else(tmp_path):
@@ -51,3 +51,13 @@ def test_refuses_before_the_work_starts(tmp_path, monkeypatch):
     monkeypatch.setattr("tlaudit.files.os.access", lambda *_: False)
     with pytest.raises(UsageError, match="not writable"):
         refuse_unwritable(tmp_path / "a.json")
+
+
+def test_a_traceback_that_cannot_be_written_is_no_crash(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    kept = keep_traceback(ValueError("boom"))
+    assert "boom" in kept.read_text()
+    assert crash_details(ValueError("boom")).startswith(f" (details: {tmp_path}")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    assert keep_traceback(ValueError("boom")) is None
+    assert crash_details(ValueError("boom")) == ""

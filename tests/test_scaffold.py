@@ -17,7 +17,7 @@ from tlaudit.models.pair import load_pair
 from tlaudit.quoting import quoted, spelt
 from tlaudit.scaffold import compose, look_around, next_steps
 from tlaudit.scaffold.places import factory_place, model_place, place
-from tlaudit.scaffold.settings_file import CLASSES, COMPOSITES, default_policy
+from tlaudit.scaffold.settings_file import CLASSES, COMPOSITES, FEWEST, default_policy
 from tlaudit.scaffold.toml import offered, remark, setting, value
 
 ODD = 'a "b" \\c\x7f\n#ü\u202e\U0001f600 [models]\t=\x01'
@@ -229,6 +229,23 @@ def test_composites_are_fewer_than_the_papers_where_there_are_many_classes(world
     assert distraction(0) == distraction(COMPOSITES // 100) == {}
     assert distraction(12) == {"per_class": COMPOSITES // 12}
     assert distraction(1000) == {"per_class": COMPOSITES // CLASSES, "max_classes": CLASSES}
+
+
+def test_two_lingering_classes_are_enough_for_the_rules_it_writes(world, tmp_path):
+    import dataclasses
+
+    settings = settle({"models": {"source": "a", "finetuned": "b"}})
+    found = look_around(load_pair(*_networks(world), arch=planted.ARCH), settings.data)
+    rules = tomllib.loads(default_policy())["policy"]["rules"]
+    asked = max(rule.get("min_samples", 0) for rule in rules if rule["metric"].startswith("distraction."))
+    for classes in (11, 20, 21, 40, 41, 1000):
+        text = compose(settings, dataclasses.replace(found, source_classes=classes), tmp_path / "tlaudit.toml")
+        made = tomllib.loads(text)["distraction"]
+        assert made["per_class"] >= FEWEST
+        assert 2 * made["per_class"] >= asked
+        assert made["per_class"] * made.get("max_classes", classes) <= COMPOSITES
+        # One class alone may be too few, and then the file says what to do.
+        assert ("raise per_class" in " ".join(text.split("\n# "))) is (made["per_class"] < asked)
 
 
 def test_rules_are_those_of_the_default_policy(world, tmp_path):

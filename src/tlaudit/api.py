@@ -238,8 +238,10 @@ def audit(
         The report; ``report["lingering"]`` is the result of that check.
 
     Raises:
-        UsageError: If an option is unknown or out of range, images are missing, or a folder fits no class.
-        DataError: If a folder holds no image.
+        UsageError: If an option is unknown or out of range, images are missing, a folder or file does not exist, or a
+            folder fits no class. What images and networks do not give, such as a folder without an image, fails the
+            checks that need it instead.
+        MismatchError: If the baseline does not fit networks that fit each other, and lingering or distraction are made.
     """
     images = {"source": source_data, "target": target_data, "val": val_data, "class_map": class_map}
     sections: dict[str, dict[str, Any] | None] = {

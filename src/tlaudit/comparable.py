@@ -5,6 +5,7 @@ What may differ is what is compared: the audited networks, their architecture an
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,13 +45,15 @@ _STANDS_IN = {
     ("repair", "probe"): ("source", "repair.before.delta_lp"),
 }
 """Images that others stand in for where none were given, and a number that tells whether they do."""
+_ON_VALIDATION = ("target.accuracy", "baseline.target_accuracy", "repair.*.target_accuracy*")
+"""Measurements that are taken on the validation images alone, and are of the target task."""
 _OF_TASK = ("target.accuracy", "distraction.composite_accuracy")
 _KINDS = {"val": "validation", "data": "compared"}
 _PREPROCESSING_KEYS = {"resize", "crop", "interpolation", "mean", "std"}
 _UNSAID = "not stated"
 
 
-def incomparable(one: CheckResult, other: CheckResult) -> list[str]:
+def incomparable(one: CheckResult, other: CheckResult, metric: str | None = None) -> list[str]:
     """Say why numbers of two results are not numbers of the same thing.
 
     Definitions, source images, validation images and all others the numbers are taken on must be the same. The audited
@@ -61,6 +64,9 @@ def incomparable(one: CheckResult, other: CheckResult) -> list[str]:
     Args:
         one: Result of a check.
         other: Another.
+        metric: Name of the measurement that is asked about; all of them if left out. What it does not depend on may
+            differ: accuracy on validation images depends on them and on the task, and no other number of a check of one
+            network does.
 
     Returns:
         A phrase for each reason, empty if the results can be compared, or if one is of a check that could not be made
@@ -70,7 +76,16 @@ def incomparable(one: CheckResult, other: CheckResult) -> list[str]:
         return [f"results of other checks: {one.check} and {other.check}"]
     if one.failure is not None or other.failure is not None:
         return []
-    return [*_other_definitions(one, other), *_other_source(one, other), *_other_images(one, other)]
+    told_by_validation = metric is not None and any(fnmatchcase(metric, pattern) for pattern in _ON_VALIDATION)
+    of_task = told_by_validation or any(_measured(one, name) and _measured(other, name) for name in _OF_TASK)
+    on_validation = [*_other_images(one, other, ["val"]), *(_other_task(one, other) if of_task else ())]
+    if told_by_validation:
+        return on_validation
+    roles = [role for role in dict.fromkeys((*one.provenance.data, *other.provenance.data)) if role != "val"]
+    found = [*_other_definitions(one, other), *_other_source(one, other), *_other_images(one, other, roles)]
+    # What repairs and sequences of tasks make is chosen by validation images, too.
+    apart = metric is not None and one.check == "lingering"
+    return found if apart else [*found, *on_validation]
 
 
 def remarks(one: CheckResult, other: CheckResult) -> list[str]:
@@ -154,20 +169,22 @@ def _one_multiple(one: CheckResult, other: CheckResult, left: _Value, right: _Va
 
 
 def _other_source(one: CheckResult, other: CheckResult) -> Iterator[str]:
-    """What makes two source networks, or two target tasks, no like networks."""
+    """What makes two source networks no like networks."""
     first, second = one.provenance.models.get("source"), other.provenance.models.get("source")
     if first and second and first.architecture == second.architecture and _numbers(first) != _numbers(second):
         yield f"another preprocessing of the source network: {_geometry(first)} and {_geometry(second)}"
+
+
+def _other_task(one: CheckResult, other: CheckResult) -> Iterator[str]:
+    """Target tasks of different numbers of classes, on which an accuracy is not the same thing."""
     tasks = [result.provenance.models.get("finetuned") for result in (one, other)]
-    if tasks[0] is None or tasks[1] is None or tasks[0].num_classes == tasks[1].num_classes:
-        return
-    if any(_measured(one, name) and _measured(other, name) for name in _OF_TASK):
+    if tasks[0] is not None and tasks[1] is not None and tasks[0].num_classes != tasks[1].num_classes:
         yield f"finetuned networks of other tasks: {tasks[0].num_classes} and {tasks[1].num_classes} classes"
 
 
-def _other_images(one: CheckResult, other: CheckResult) -> Iterator[str]:
-    """Images the numbers are taken on, and differ."""
-    for role in dict.fromkeys((*one.provenance.data, *other.provenance.data)):
+def _other_images(one: CheckResult, other: CheckResult, roles: Iterable[str]) -> Iterator[str]:
+    """Images of these roles the numbers are taken on, and differ."""
+    for role in roles:
         varies = (_VARIES - {"training"}) if one.check == "stress" else _VARIES
         if role in varies:
             continue

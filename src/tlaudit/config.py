@@ -31,6 +31,16 @@ _ALTERNATIVES = {
 _CHOICES = {"optimizer": OPTIMIZER_SETTINGS}
 """Keys that choose, with what each choice alone has: one on the command line drops what the others have in the file."""
 
+_EXPECTED = {
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "model_type": "expected a table",
+    "dict_type": "expected a table",
+}
+"""Kinds of values as TOML calls them, by what pydantic calls a complaint."""
+_MOST_SHOWN = 60
+"""Characters of a value in a message."""
+
 _ROLES = {"source", "finetuned", "baseline"}
 _PATHS = {
     "distraction": {"lingering", "save_composites", "save_rows"},
@@ -161,17 +171,26 @@ def settle(written: dict[str, Any], file: ConfigFile | None = None) -> Settings:
         raise ConfigError("; ".join(_place(detail, file) + _explain(detail) for detail in error.errors())) from None
 
 
+def found() -> Path | None:
+    """The configuration file that is read where none is named: of the current folder, if there is one."""
+    return next((path for path in (Path(FILE_NAME), Path("pyproject.toml")) if path.is_file()), None)
+
+
 def _read(path: Path | None) -> ConfigFile | None:
     """The configuration file, or None if none was named and there is none."""
+    path = path or found()
     if path is None:
-        path = next((p for p in (Path(FILE_NAME), Path("pyproject.toml")) if p.is_file()), None)
-        if path is None:
-            return None
+        return None
     try:
         content = path.read_bytes()
-        text = content.decode("utf-8").replace("\r\n", "\n")
+        # Editors of some systems begin a file with a mark that it is UTF-8.
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
         document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
     prefix: tuple[str, ...] = ()
     if path.name == "pyproject.toml":
@@ -200,10 +219,12 @@ def _rebase(document: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _place(detail: Any, file: ConfigFile | None) -> str:
-    """File and line of a complaint about the policy; everything else the command line may have said as well."""
+    """File and line of a complaint about the policy, file of an unknown key; a value may be of the command line."""
     place = detail["loc"]
-    if file is None or place[:1] != _RULES[:1]:
+    if file is None:
         return ""
+    if place[:1] != _RULES[:1]:
+        return f"{file.path}: " if detail["type"] == "extra_forbidden" else ""
     numbers = detail.get("ctx", {}).get("numbers", ())
     index = place[2] if place[:2] == _RULES and len(place) > 2 else max(numbers, default=0) - 1
     lines = file.lines()
@@ -220,7 +241,7 @@ def _explain(detail: Any) -> str:
         hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
         place = table + (f", {own}" if table and own else f"[{own}]" if own else "")
         return f"unknown key '{key}'{f' in {place}' if place else ''}; {hint}"
-    message = str(detail["msg"]).removeprefix("Value error, ")
+    message = _EXPECTED.get(detail["type"]) or str(detail["msg"]).removeprefix("Value error, ")
     message = f"{message[:1].lower()}{message[1:]}"
     whole, _ = _table([*parents, key])
     if whole and not table:
@@ -229,7 +250,16 @@ def _explain(detail: Any) -> str:
     where = ".".join(part for part in (own, str(key)) if part)
     if isinstance(detail["input"], dict):
         return f"{table}: {where}: {message}" if table else f"{where}: {message}"
-    return f"{f'{table}: ' if table else ''}{where}: {message} (got {detail['input']!r})"
+    return f"{f'{table}: ' if table else ''}{where}: {message} (got {_short(detail['input'])})"
+
+
+def _short(value: object) -> str:
+    """What was written, or its beginning."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of very many digits"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def _table(parents: list[Any]) -> tuple[str, str]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from tlaudit.errors import ReportError, UsageError
-from tlaudit.records import READABLE_VERSIONS, Record
+from tlaudit.metrics import CHECKS
+from tlaudit.records import READABLE_VERSIONS, Record, writable
 from tlaudit.results import AuditReport, CheckResult
 from tlaudit.verdicts import ReportSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+_MOST_DIGITS = 300
+"""Of a whole number; the largest that a calculation can hold has 309."""
 
 
 class Report(NamedTuple):
@@ -39,7 +44,8 @@ def read_report(path: Path) -> Report:
         The records, equal to those that were written.
 
     Raises:
-        ReportError: If the file cannot be read, is no such document, or is of another version of the schema.
+        ReportError: If the file cannot be read, is no such document, is of another version of the schema, or holds the
+            result of a check that tlaudit does not make.
     """
     try:
         content = path.read_bytes()
@@ -55,6 +61,12 @@ def report_of(document: AuditReport | CheckResult) -> Report:
 
 def _report(path: str, content: bytes, document: AuditReport | CheckResult) -> Report:
     results = document.checks if isinstance(document, AuditReport) else (document,)
+    for result in results:
+        _refuse_version(path, result.schema_version)
+        if result.check not in CHECKS:
+            raise ReportError(
+                f"{path}: expected the result of a check, {', '.join(CHECKS)}, got one of {_few(result.check)}"
+            )
     finetuned = results[0].provenance.models
     model = finetuned.get("finetuned") or next(iter(finetuned.values()), None)
     source = ReportSource(
@@ -97,10 +109,17 @@ def _parse(path: Path, content: bytes) -> AuditReport | CheckResult:
     """What a file holds: the result of one check, or an audit."""
     try:
         text = content.decode("utf-8")
-        kind = _kind(path, json.loads(text, parse_constant=_refuse_constant))
-        if kind == "audit":
-            return AuditReport.model_validate_json(text)
-        return CheckResult.model_validate_json(text)
+        plain = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_int=_whole,
+            parse_float=_finite,
+            object_pairs_hook=_each_key_once,
+        )
+        # Strictly: text is no number, and neither is true or false.
+        if _kind(path, plain) == "audit":
+            return AuditReport.model_validate_json(text, strict=True)
+        return CheckResult.model_validate_json(text, strict=True)
     except UnicodeDecodeError:
         reason = "it is no UTF-8 text"
     except ValidationError as error:
@@ -116,19 +135,51 @@ def _kind(path: Path, document: object) -> object:
     """What kind of document it says it is, once its schema is one that can be read."""
     if not isinstance(document, dict) or "schema_version" not in document:
         raise ValueError("it has no schema_version")
-    version, kind = str(document["schema_version"]), document.get("document")
-    if version not in READABLE_VERSIONS:
-        known = " or ".join(READABLE_VERSIONS)
-        raise ReportError(
-            f"{path}: expected a result of schema version {known}, got {version[:40]}; run the check again"
-        )
+    kind = document.get("document")
+    _refuse_version(path, document["schema_version"])
     if kind in ("verdict", "comparison"):
         raise ReportError(f"{path}: expected the report of an audit or a check, got a {kind}")
     return kind
 
 
+def _refuse_version(path: object, version: object) -> None:
+    if version not in READABLE_VERSIONS:
+        known = " or ".join(READABLE_VERSIONS)
+        got = _few(version) if isinstance(version, str) else f"{_few(version)}, which is no text"
+        raise ReportError(f"{path}: expected a result of schema version {known}, got {got}; run the check again")
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"it holds {name}, which is no number")
+
+
+def _whole(digits: str) -> int:
+    """A whole number that a calculation can go on with."""
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"it holds a number of {len(digits)} digits, which is too large")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    """A number that is not beyond all numbers."""
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"it holds {_few(digits)}, which is no finite number")
+    return number
+
+
+def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object; of two values under one name one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it holds {_few(next(name for name in names if names.count(name) > 1))} twice in one place")
+    return found
+
+
+def _few(value: object) -> str:
+    """The first characters of what stands there, as it could be written in a line."""
+    return writable(repr(str(value)[:40])[1:-1])
 
 
 class SourceClass(Record):

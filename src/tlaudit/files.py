@@ -87,10 +87,23 @@ def crash_line(error: BaseException) -> str:
     return f"crashed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def keep_traceback(error: BaseException) -> Path:
-    """Write the traceback of a crash to a file of its own, in the folder for temporary files; give its name."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="tlaudit-crash-", suffix=".log", encoding="utf-8", errors="backslashreplace", delete=False
-    ) as file:
-        traceback.print_exception(error, file=file)
+def keep_traceback(error: BaseException) -> Path | None:
+    """Write the traceback of a crash to a file of its own, in the folder for temporary files.
+
+    Returns:
+        Its name; None where it cannot be written: what is said of a crash must not be the next one.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="tlaudit-crash-", suffix=".log", encoding="utf-8", errors="backslashreplace", delete=False
+        ) as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return None
     return Path(file.name)
+
+
+def crash_details(error: BaseException) -> str:
+    """Keep the traceback of a crash, and say where, to go on from a line about it; nothing where it is not kept."""
+    kept = keep_traceback(error)
+    return "" if kept is None else f" (details: {kept})"

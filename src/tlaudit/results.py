@@ -7,6 +7,7 @@ it is never 0 and never NaN. Every document begins with ``schema_version``; wall
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
@@ -54,6 +55,8 @@ class Measurement(Record):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
+        if isinstance(self.value, int) and self.value.bit_length() >= sys.float_info.max_exp:
+            raise ValueError(f"{self.name}: a number of {self.value.bit_length()} bits is too large")
         if (self.value is None) == (self.absent is None):
             raise ValueError(f"{self.name}: exactly one of value and absent must be given")
         if self.value is None and self.interval is not None:
@@ -306,7 +309,10 @@ class AuditReport(Document):
 
     document: Literal["audit"] = "audit"
     subject: Text = Field(description="The finetuned network, as it was named.")
-    verdict: Judgement = Field(description="A concern if any check has one; else open if any is; else clear.")
+    verdict: Judgement = Field(
+        description="A concern if any check has one; else open if any is, or failed; else clear. The verdict of "
+        "stress, which is about the source network, decides only where there is no other check."
+    )
     summary: Sentence
     checks: tuple[CheckResult, ...] = Field(min_length=1)
     left_out: dict[str, Sentence] = Field(default={}, description="Checks that were not asked for, and why.")

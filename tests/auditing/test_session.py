@@ -19,7 +19,7 @@ from tlaudit.config import settle
 from tlaudit.data import decoding
 from tlaudit.data.kept_pixels import KeptPixels
 from tlaudit.documents import read_report
-from tlaudit.errors import DataError, TlauditError, UsageError
+from tlaudit.errors import ClassMatchError, DataError, MismatchError, UsageError
 from tlaudit.metrics.distraction import QUANTITIES as OF_DISTRACTION
 from tlaudit.metrics.lingering import QUANTITIES as OF_LINGERING
 from tlaudit.reports import AUDIT_FORMATS, FORMATS
@@ -293,7 +293,8 @@ def test_a_crash_stops_no_other_check(pair, world, report, monkeypatch, caplog, 
 def test_a_failed_check_names_all_that_it_would_have_measured(pair, world, report, monkeypatch, check, names):
     monkeypatch.setattr(type(CHECKS[check]), "run", crash)
     failed = run(pair, world, checks=(check,))[check]
-    assert {one.name for one in failed.measurements} == (names or {one.name for one in report[check].measurements})
+    assert [one.name for one in failed.measurements] == [one.name for one in report[check].measurements]
+    assert names is None or {one.name for one in failed.measurements} == names
     assert all("boom" in one.absent for one in failed.measurements)
     assert failed.verdict == "open"
     assert failed.headline == report[check].headline
@@ -319,14 +320,45 @@ def test_an_option_that_cannot_be_met_fails_its_check_before_any_image_is_read(p
     assert not decoded
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_an_interruption_ends_the_audit(pair, world, monkeypatch, stop):
+def test_an_interruption_ends_the_audit(pair, world, monkeypatch):
     def interrupted(*_, **__):
-        raise stop
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(type(CHECKS["erosion"]), "run", interrupted)
-    with pytest.raises(stop):
+    with pytest.raises(KeyboardInterrupt):
         run(pair, world, checks=("erosion",))
+
+
+def test_code_that_ends_the_program_ends_its_check_only(pair, world, report, monkeypatch, logs):
+    def ended(*_, **__):
+        raise SystemExit(0)
+
+    monkeypatch.setattr(type(CHECKS["erosion"]), "run", ended)
+    found = run(pair, world, checks=("lingering", "erosion"))
+    assert found["erosion"].failure == "code of the model's own ended the program (exit code 0)"
+    assert told(found["lingering"]) == told(report["lingering"])
+    assert not list(logs.iterdir())
+
+
+def test_a_traceback_that_cannot_be_kept_takes_nothing_with_it(pair, world, report, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(type(CHECKS["erosion"]), "run", crash)
+    found = run(pair, world, checks=("lingering", "erosion"))
+    assert found["erosion"].failure == "crashed: RuntimeError: boom at night"
+    assert told(found["lingering"]) == told(report["lingering"])
+    assert "boom at night" in caplog.text
+    assert "details" not in caplog.text
+
+
+def test_a_check_that_cannot_even_name_its_measurements_fails_alone(pair, world, report, monkeypatch):
+    monkeypatch.setattr(type(CHECKS["erosion"]), "run", crash)
+    monkeypatch.setattr(type(CHECKS["erosion"]), "quantities", crash)
+    found = run(pair, world, checks=("lingering", "erosion"))
+    assert "boom" in found["erosion"].failure
+    assert found["erosion"].measurements == ()
+    assert told(found["lingering"]) == told(report["lingering"])
+    for form in AUDIT_FORMATS.values():
+        assert form.render(found, 5)
 
 
 def test_networks_of_two_backbones(world):
@@ -338,8 +370,11 @@ def test_networks_of_two_backbones(world):
         alike=False,
     )
     found = run(pair, world, checks=("lingering", "distraction", "erosion"), erosion={"stages": ("stem",)})
-    assert "the backbones of" in found["lingering"].failure.lower()
-    assert "the backbones of" in found["distraction"].failure.lower()
+    for name in ("lingering", "distraction"):
+        assert f"the two networks have different backbones, so that {name}, " in found[name].failure
+        assert 'checks = ["erosion"] in [audit] leaves it out' in found[name].failure
+        assert "the backbones of" in found[name].failure.lower()
+        assert "--head" not in found[name].failure
     assert found["erosion"].failure is None
     assert found["erosion"].tables["cka_matrix"].rows
 
@@ -420,11 +455,123 @@ def test_erosion_on_images_of_its_own_needs_no_others(pair, world):
     assert found["erosion"].failure is None
 
 
-@pytest.mark.parametrize("name", ["source", "target"])
-def test_refuses_folders_that_are_not_there(pair, world, tmp_path, name):
-    data = {"source": world / "images", "target": world / "target"} | {name: tmp_path / "nothing"}
-    with pytest.raises(TlauditError, match="nothing"):
-        session.run_audit(pair, settle({"data": data}))
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("data", "source"),
+        ("data", "target"),
+        ("data", "val"),
+        ("data", "class_map"),
+        ("erosion", "data"),
+        ("stress", "test"),
+        ("distraction", "lingering"),
+    ],
+)
+def test_refuses_before_the_work_what_is_not_there(pair, world, tmp_path, monkeypatch, section, key):
+    monkeypatch.setattr(session, "subjects", crash)
+    sections = {"data": {"source": world / "images", "target": world / "target"}, **given()}
+    sections[section] = sections[section] | {key: tmp_path / "not there"}
+    with pytest.raises(UsageError, match=f"{key} of .{section}.*not there: expected .* got nothing of that name"):
+        session.run_audit(pair, settle(sections))
+
+
+def test_what_no_check_looks_at_need_not_be_there(pair, world, tmp_path):
+    data = {"source": world / "images", "target": tmp_path / "gone", "val": tmp_path / "gone"}
+    sections = {"data": data, "preprocess": PREPROCESS, "execution": EXECUTION, "audit": {"checks": ("erosion",)}}
+    found = session.run_audit(pair, settle(sections | given()))
+    assert found["erosion"].failure is None
+
+
+@pytest.mark.parametrize(
+    ("role", "failed"),
+    [
+        ("val", {"lingering"}),
+        ("target", {"lingering", "distraction"}),
+        ("source", {"lingering", "distraction", "erosion", "stress"}),
+    ],
+)
+@pytest.mark.parametrize("what", ["nothing", "no picture"])
+def test_images_that_are_none_fail_the_checks_that_look_at_them(pair, world, report, tmp_path, role, failed, what):
+    folders = {"source": "images", "target": "target", "val": "val"}
+    shutil.copytree(world, tmp_path / "world")
+    for path in (tmp_path / "world" / folders[role]).rglob("*.png"):
+        path.unlink() if what == "nothing" else path.write_bytes(b"no picture")
+    shutil.rmtree(tmp_path / "world" / "val") if role != "val" else None
+    found = run(pair, tmp_path / "world", val=role == "val")
+    assert {one.check for one in found.checks if one.failure} == failed
+    for name in {"distraction", "erosion", "stress"} - failed:
+        assert told(found[name])["measurements"] == told(report[name])["measurements"]
+    for name in failed:
+        assert {one.name for one in found[name].measurements} == {one.name for one in report[name].measurements}
+
+
+def test_folders_of_test_images_that_fit_no_class_are_refused(pair, world, tmp_path, caplog):
+    paint(tmp_path / "test", 2, 3, 5)
+    (tmp_path / "test" / "1").rename(tmp_path / "test" / "unknown")
+    with pytest.raises(ClassMatchError, match="unknown"):
+        run(pair, world, stress={"test": tmp_path / "test"}, distraction={"layer": "nowhere"})
+    assert "could not be made" not in caplog.text
+    (tmp_path / "test" / "unknown" / "0.png").rename(tmp_path / "test" / "0.png")
+    with pytest.raises(ClassMatchError, match="a folder for each class"):
+        run(pair, world, stress={"test": tmp_path / "test"})
+
+
+def test_a_baseline_of_another_backbone_is_refused(world):
+    paths = [str(world / f"{name}.pth") for name in ("source", "finetuned", "wide")]
+    pair = load_pair(*paths, arch=ARCH, baseline_arch=f"{__file__}:Wide", alike=False)
+    with pytest.raises(MismatchError, match=r"the backbones of .*source.pth.* and .*wide.pth.* do not match"):
+        run(pair, world)
+    found = run(pair, world, checks=("erosion",))
+    assert found["erosion"].failure is None
+    data = {"source_data": world / "images", "target_data": world / "target"}
+    alone = lingering(pair, **data, preprocess=PREPROCESS, execution=EXECUTION, **OPTIONS["lingering"])
+    assert "the baseline is left out: the backbones of" in alone["control.lingering_count"].absent
+    assert "no baseline was given" not in alone.to_json()
+    pasted = distraction(pair, **data, lingering=alone, preprocess=PREPROCESS, execution=EXECUTION)
+    assert "the baseline is left out: the backbones of" in pasted["distraction.baseline_mean"].absent
+    assert "no baseline was given" not in pasted.to_json()
+
+
+def test_the_same_warning_is_given_once(pair, world, tmp_path, caplog):
+    shutil.copytree(world / "images", tmp_path / "images")
+    shutil.copytree(world / "target", tmp_path / "target")
+    for folder in ("images", "target"):
+        (tmp_path / folder / "0" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    for index in range(CLASSES):
+        (tmp_path / "images" / str(index)).rename(tmp_path / "images" / f"class {index}")
+    (tmp_path / "target" / "0").rename(tmp_path / "target" / "class 0")
+    for share in (True, False):
+        caplog.clear()
+        run(pair, tmp_path, val=False, share=share)
+        assert caplog.text.count("are taken for the classes in sorted order") == 1
+        # One of the source images, one of the target images.
+        assert caplog.text.count("skipped class 0/3.png") == 2
+    caplog.clear()
+    for _ in range(2):
+        shared = {"preprocess": PREPROCESS, "execution": EXECUTION}
+        lingering(pair, tmp_path / "images", tmp_path / "target", **shared, **OPTIONS["lingering"])
+    assert caplog.text.count("skipped class 0/3.png") == 4, "only an audit says it once"
+
+
+def test_features_of_the_shared_pass_are_let_go(pair, world, monkeypatch):
+    kept = []
+    original = type(CHECKS["distraction"]).run
+
+    def watched(self, subject, options):
+        kept.append(subject.survey)
+        return original(self, subject, options)
+
+    monkeypatch.setattr(type(CHECKS["distraction"]), "run", watched)
+    run(pair, world, erosion={"probe": True})
+    assert len(kept) == 1
+    assert kept[0].recognition is not None
+    assert kept[0].compared is None
+
+
+def test_classes_of_validation_images_are_recorded(report, pair, world):
+    labels = report["lingering"].provenance.data["val"].labels
+    assert len(labels) == 64
+    assert labels != report["lingering"].provenance.data["source"].labels
 
 
 def test_leaves_the_networks_as_they_were(pair, world):
@@ -440,3 +587,15 @@ def test_is_a_document(report):
     assert AuditReport.model_validate_json(report.to_json()) == report
     assert report.document == "audit"
     assert report.subject.endswith("finetuned.pth")
+
+
+def test_only_files_that_several_passes_read_are_planned(pair, world, monkeypatch):
+    plans = []
+    monkeypatch.setattr(KeptPixels, "plan", lambda _, passes: plans.append([list(files) for files, _ in passes]))
+    run(pair, world, checks=("erosion",))
+    run(pair, world, checks=("lingering", "erosion"))
+    run(pair, world, checks=("lingering", "distraction"), val=False)
+    assert [len(one) for one in plans] == [0, 0, 4]
+    assert {name for files in plans[2] for name in files} == {
+        str(path) for folder in ("images", "target") for path in (world / folder).rglob("*.png")
+    }

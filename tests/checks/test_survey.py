@@ -120,7 +120,11 @@ def test_what_has_been_found_is_not_looked_for_again(world, monkeypatch):
     subject = subject_of(world)
     found = survey(subject, stages_of(subject), features="pooled", keep=False)
     monkeypatch.setattr(surveys, "recognise", None)
-    assert recognise_source(dataclasses.replace(subject, survey=found)) is found.recognition
+    known = dataclasses.replace(subject, survey=found)
+    assert recognise_source(known) is found.recognition
+    without = recognise_source(known, control=False)
+    assert without.own.keys() == without.right.keys() == {"source", "hybrid"}
+    assert without.record is found.recognition.record
 
 
 def test_recognition_is_in_the_order_of_the_set(world):

@@ -125,8 +125,8 @@ def test_a_failed_check_is_exit_code_3_and_all_is_written(world, tmp_path, monke
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--checks", "erosin"], "audit.checks"),
-        (["--checks", ""], "audit.checks"),
+        (["--checks", "erosin"], "audit.checks: no such check: 'erosin' (nearest: erosion); there are lingering"),
+        (["--checks", ""], "audit.checks: expected at least one of lingering"),
         (["-f", "xml"], "unknown format 'xml'"),
         (["-o", "missing/audit.json"], "does not exist"),
         (["--source-data", "missing"], "missing"),
@@ -158,6 +158,13 @@ def test_nothing_is_written_over_something_else(world, tmp_path):
     outcome = run(world, "--finetuned", file, "-o", file, "-f", "json")
     assert outcome.exit_code == 2
     assert "both --finetuned and --output" in outcome.stderr
+    # Several formats share the stem of the name, and one of them meets what is read.
+    (tmp_path / "classes.csv").write_text("mine")
+    named = ("--class-map", tmp_path / "classes.csv", "-o", tmp_path / "classes.json")
+    outcome = run(world, *named, "-f", "json", "-f", "csv")
+    assert outcome.exit_code == 2
+    assert "both --class-map and --output (csv)" in outcome.stderr
+    assert (tmp_path / "classes.csv").read_text() == "mine"
     for section, message in (
         ("save_rows = 'rows.xls'", ".parquet"),
         ("save_composites = '.'", "expected a new or empty folder"),

@@ -220,9 +220,11 @@ def test_bootstrap_and_confidence_do_something(world):
 
 
 @pytest.mark.slow
-def test_a_reader_that_went_away_is_not_the_answer_no():
+def test_a_reader_that_went_away_is_not_the_answer_no(tmp_path):
     command = f"{sys.executable} -m tlaudit demo -j 0 -q | true; exit ${{PIPESTATUS[0]}}"
-    assert subprocess.run(["bash", "-c", command], capture_output=True, check=False).returncode == 3
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, check=False, cwd=tmp_path)
+    assert ran.returncode == 0
+    assert {path.suffix for path in tmp_path.glob("tlaudit-demo.*")} == {".html", ".json"}
     command = f"{sys.executable} -m tlaudit --help | true; exit ${{PIPESTATUS[0]}}"
     assert subprocess.run(["bash", "-c", command], capture_output=True, check=False).returncode != 1
 
@@ -302,3 +304,17 @@ def test_every_command_explains_itself():
         outcome = run(name, "--help")
         assert outcome.exit_code == 0
         assert name in outcome.stdout
+
+
+@pytest.mark.parametrize("command", ["lingering", "distraction"])
+def test_no_format_is_written_over_what_is_read(command, tmp_path):
+    """`-f json -f html -o NAME.html` writes NAME.json as well."""
+    known = tmp_path / "known.json"
+    known.write_text("{}", encoding="utf-8")
+    (tmp_path / "tlaudit.toml").write_text(
+        '[models]\nsource = "known.json"\nfinetuned = "known.json"\n', encoding="utf-8"
+    )
+    outcome = run(command, "-f", "json", "-f", "html", "-o", "known.html")
+    assert outcome.exit_code == 2
+    assert "both --" in outcome.stderr
+    assert known.read_text(encoding="utf-8") == "{}"

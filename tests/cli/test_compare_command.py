@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from compared import a_study, lingering
 from tlaudit.cli import app as application
 from tlaudit.comparisons import Comparison
+from tlaudit.reports import COMPARISON_FORMATS
 
 runner = CliRunner()
 EXCESS = "distraction.excess_over_baseline"
@@ -94,8 +96,10 @@ def test_a_file_that_is_called_like_a_given_name_gets_its_folder(study):
         ([*FILES, "--by", "distraction.exces_over_baseline"], 2, f"did you mean '{EXCESS}'"),
         ([*FILES, "--axes", "target.accuracy"], 2, "expected two measurements"),
         ([*FILES, "--reference", "x"], 2, "no candidate 'x'"),
+        ([*FILES, "--by", "distraction.*"], 2, f"distraction.* fits distraction.classes, {EXCESS}"),
+        ([*FILES, "--axes", "erosion.cka.*,target.accuracy"], 2, "fits no measurement of these reports: erosion.cka.*"),
         ([*FILES, "-f", "sarif"], 2, "unknown format 'sarif'"),
-        ([*FILES, "-o", "small.json"], 2, "both report 1 and --output name it"),
+        ([*FILES, "-o", "small.json"], 2, "both report 1 and --output (json) name it"),
         ([*FILES, "nowhere.json"], 3, "nowhere.json: cannot be read"),
         ([*FILES, "--by", "erosion.cka.min"], 3, "no check that measures it was made of all"),
     ],
@@ -150,3 +154,34 @@ def test_works_without_torch(study):
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=study, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "large is best" in done.stdout
+
+
+def test_never_writes_over_a_report_whatever_its_format_makes_of_the_name(study):
+    before = (study / "small.json").read_bytes()
+    done = run("a=small.json", "large.json", "-f", "json", "-f", "html", "-o", "small.html")
+    assert done.exit_code == 2
+    assert "small.json: both report 1 and --output (json) name it" in done.stderr
+    assert (study / "small.json").read_bytes() == before
+    assert not (study / "small.html").exists()
+
+
+@pytest.mark.parametrize("name", sorted(COMPARISON_FORMATS))
+def test_names_of_bytes_that_are_no_text_are_spelt_out(study, name):
+    odd = os.fsdecode(b"\xff")
+    (study / f"{odd}.json").write_text(lingering("odd").to_json())
+    for first in (f"{odd}=small.json", f"{odd}.json"):
+        done = run(first, "large.json", "--reference", odd, "-f", name, "-o", "out")
+        assert done.exit_code == 0, done.stderr
+        assert r"\udcff" in (study / "out").read_text(encoding="utf-8").replace("\\\\", "\\")
+    done = run(f"{odd}=small.json", r"\udcff=large.json")
+    assert done.exit_code == 2
+    assert "two candidates are called" in done.stderr
+
+
+def test_the_same_file_twice_is_named_shortly(study):
+    done = run("small.json", "small.json")
+    assert "small.json (small) and small.json (small (2)) are the same report" in done.stderr
+    (study / "a").mkdir()
+    (study / "a" / "small.json").write_text(lingering("other").to_json())
+    done = run("a/small.json", "small.json", "small.json")
+    assert f"({study.name}/small) and small.json ({study.name}/small (2))" in done.stderr

@@ -120,7 +120,7 @@ def test_what_cannot_be_explained_is_known_before_any_image_is_read(world, monke
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--save-rows", "same.csv", "-o", "same.csv"], "both --output and --save-rows"),
+        (["--save-rows", "same.csv", "-o", "same.csv"], "both --output (csv) and --save-rows"),
         (["--save-composites", "c", "--save-rows", "c/rows.csv"], "folder of --save-composites"),
         (["--save-composites", "c", "--report", "c/r.html"], "folder of --save-composites"),
         (["--save-composites", "."], "in use"),

@@ -15,6 +15,7 @@ from gated import a_check, a_policy, an_audit, flips, number
 from tlaudit.cli import app as application
 from tlaudit.cli import step_summary
 from tlaudit.policy import gate
+from tlaudit.records import READABLE_VERSIONS, SCHEMA_VERSION
 from tlaudit.reports import VERDICT_FORMATS
 from tlaudit.verdicts import Verdict
 
@@ -129,7 +130,7 @@ def test_policy_config_and_what_is_found(report, tmp_path):
     a_policy(tmp_path, {"max": 0.1})
     ended(1, run(report))
     ended(0, run(report, "--policy", loose))
-    ended(2, run(report, "--policy", "none.toml"), "none.toml: cannot be read")
+    ended(2, run(report, "--policy", "none.toml"), "none.toml: does not exist")
 
 
 def test_against_and_first_release(report, tmp_path):
@@ -168,6 +169,7 @@ def changed(report, **values):
         (b"null", "it has no schema_version"),
         (b"[" * 100_000, "expected a result that tlaudit wrote as JSON"),
         ({"schema_version": "1.0"}, "expected a result of schema version 1.1 or"),
+        ({"schema_version": 1.4}, "got 1.4, which is no text"),
         ({"schema_version": "2.0"}, "expected a result of schema version 1.1 or"),
         ({"document": "verdict"}, "expected the report of an audit or a check, got a verdict"),
         ({"document": "comparison"}, "got a comparison"),
@@ -189,6 +191,41 @@ def test_refuses_what_is_no_report(report, content, message):
 def test_refuses_a_report_with_what_is_no_number(report, value):
     report.write_text(report.read_text().replace("0.134", value))
     ended(3, run(report), f"it holds {value}, which is no number")
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "message"),
+    [
+        ('"value": 0.134', '"value": "0.134"', "checks.0.measurements.0.value"),
+        ('"value": 0.134', '"value": true', "checks.0.measurements.0.value"),
+        ('"n": 900', '"n": "900"', "checks.0.measurements.0.n: Input should be a valid integer"),
+        ('"n": 900', '"n": 900.0', "checks.0.measurements.0.n: Input should be a valid integer"),
+        ('"value": 0.134', '"value": 0.01, "value": 0.134', "it holds value twice in one place"),
+        ('"value": 0.134', f'"value": 1{"0" * 400}', "it holds a number of 401 digits, which is too large"),
+        ('"value": 0.134', f'"value": 1{"0" * 5000}', "it holds a number of 5001 digits, which is too large"),
+        ('"value": 0.134', '"value": -1e999', "it holds -1e999, which is no finite number"),
+        ('"check": "distraction"', '"check": "distractoin"', "got one of distractoin"),
+        ('"check": "distraction"', '"check": "\\u001b[31m"', "got one of \\x1b[31m"),
+    ],
+)
+def test_reads_strictly(report, text, other, message):
+    assert text in report.read_text()
+    report.write_text(report.read_text().replace(text, other, 1))
+    ended(3, run(report), "audit.json: expected ", message)
+
+
+def test_a_check_of_another_schema_is_refused_inside_an_audit_too(report):
+    document = json.loads(report.read_text())
+    document["checks"][1]["schema_version"] = "0.9"
+    report.write_text(json.dumps(document))
+    ended(3, run(report), "expected a result of schema version 1.1 or", "got 0.9")
+
+
+@pytest.mark.parametrize("version", READABLE_VERSIONS)
+def test_reads_every_version_that_it_says_it_reads(report, tmp_path, version):
+    a_policy(tmp_path, {"max": 0.2})
+    report.write_text(report.read_text().replace(f'"{SCHEMA_VERSION}"', f'"{version}"'))
+    ended(0, run(report))
 
 
 def test_refuses_a_number_beyond_all_numbers(report):
@@ -228,6 +265,22 @@ def test_overwrites_nothing_that_it_reads(report, tmp_path, option):
     before = mine.read_text()
     ended(2, run(report, "--policy", mine, *form, option, mine), "both --policy and ")
     assert mine.read_text() == before
+
+
+@pytest.mark.parametrize("option", ["-o", "--report"])
+def test_does_not_write_over_the_rules_that_it_found(report, tmp_path, option):
+    mine = a_policy(tmp_path, {"max": 0.2})
+    before = mine.read_text()
+    if option == "-o":
+        ended(2, run(report, "-f", "json", "-o", "tlaudit.toml"), "both the configuration and --output name it")
+        several = run(report, "-f", "json", "-f", "junit", "-o", mine.with_suffix(".x"), "-q")
+        assert several.exit_code == 0
+    else:
+        (tmp_path / "page.html").symlink_to(mine)
+        ended(2, run(report, "--report", "page.html"), "both the configuration and --report name it")
+    assert mine.read_text() == before
+    mine.rename("pyproject.toml")
+    ended(2, run(report, "-f", "json", "-o", "./pyproject.toml"), "both the configuration and --output")
 
 
 def test_a_measurement_removed_by_hand_is_no_answer(report, tmp_path):
@@ -272,6 +325,17 @@ def test_explains_a_rule_without_reports(tmp_path):
     assert other == run("--explain", "erosion.cka.*").stdout == run("--explain", "erosion.cka.*:warn").stdout
     for words in ("(tlaudit.toml:9)", "erosion.cka.min: ", "warn: a viol", "skip: ", "until 2027-03-31: a known weakn"):
         assert words in other
+
+
+def test_explains_a_waiver_that_has_ended_and_limits_with_all_digits(tmp_path):
+    a_policy(tmp_path, {"max": 0.01234567, "max_increase": 0.0125, "waive": "2020-03-31"})
+    shown = run("--explain", "distraction.flip_rate").stdout
+    for words in (
+        "waived       not any more, the waiver ended on 2020-03-31: a known weakness",
+        "at most 1.234567 % (max = 0.01234567)",
+        "a rise of at most 1.25 points since the previous report (max_increase = 0.0125)",
+    ):
+        assert words in shown
 
 
 def test_explains_how_a_rule_was_judged(report, tmp_path):

@@ -175,3 +175,11 @@ def test_needs_no_torch_to_say_what_is_missing():
     )
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "missing: --source and --finetuned" in outcome.stderr
+
+
+def test_never_replaces_the_map_of_classes(world):
+    Path("classes.csv").write_text("0,0\n")
+    outcome = init(world, "--class-map", "classes.csv", "-o", "classes.csv", "--force")
+    assert outcome.exit_code == 2
+    assert "both --class-map and --output" in outcome.stderr
+    assert Path("classes.csv").read_text() == "0,0\n"

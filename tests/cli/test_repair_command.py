@@ -20,9 +20,11 @@ from typer.testing import CliRunner
 
 import tiny
 from tlaudit.cli import app as application
+from tlaudit.documents import read_report
 from tlaudit.models.checkpoint import read_checkpoint
 from tlaudit.models.pretrained import fingerprint
 from tlaudit.models.sources import load_model
+from tlaudit.policy.expected import expected
 from tlaudit.repair import METHODS
 from tlaudit.training import loop
 
@@ -83,6 +85,8 @@ def test_writes_checkpoint_document_report_and_steps(world, tmp_path):
     assert ran.exit_code == 0, ran.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.html", "net.json", "net.safetensors", "steps.csv"]
     document = json.loads((tmp_path / "net.json").read_text())
+    (told,) = read_report(tmp_path / "net.json").results
+    assert set(expected(told)) == {measurement.name for measurement in told.measurements}
     assert document["check"] == "repair"
     axes = {row["axis"] for row in document["tables"]["before_after"]["rows"]}
     assert {"target accuracy", "source top-1", "lingering count", "distraction"} <= axes, axes

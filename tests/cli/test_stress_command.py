@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 import tiny
 from tlaudit.cli import app as application
+from tlaudit.documents import read_report
+from tlaudit.policy.expected import expected
 from tlaudit.training import loop
 
 runner = CliRunner()
@@ -52,6 +54,8 @@ def test_writes_document_and_report(world, tmp_path):
     )
     assert ran.exit_code == 0, ran.stderr
     document = json.loads((tmp_path / "stress.json").read_text())
+    (told,) = read_report(tmp_path / "stress.json").results
+    assert set(expected(told)) == {measurement.name for measurement in told.measurements}
     assert document["check"] == "stress"
     assert [row["ratio"] for row in document["tables"]["runs"]["rows"]] == [0, 0.5, 1]
     assert [row["stage"] for row in document["tables"]["stages"]["rows"]] == ["stem", "blocks.1"] * 3

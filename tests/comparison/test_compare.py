@@ -267,7 +267,7 @@ def test_absent_numbers_keep_their_reasons():
     [
         ({"by": "distraction.exces_over_baseline"}, UsageError, f"--by: there is no .*did you mean '{EXCESS}'"),
         ({"by": "erosion.cka.min"}, ReportError, "no check that measures it was made of all"),
-        ({"by": "erosion.cka.*"}, UsageError, "there is no measurement"),
+        ({"by": "erosion.cka.*"}, UsageError, "fits no measurement of these reports: erosion.cka"),
         ({"by": "hybrid.source_top1"}, UsageError, "neither high nor low is better"),
         ({"axes": ("target.accuracy",)}, UsageError, "expected two measurements"),
         ({"axes": ("target.accuracy", "target.accuracy")}, UsageError, "expected two measurements"),
@@ -324,3 +324,26 @@ def test_hostile_names_are_only_names():
     found = compare(reports)
     assert {row["candidate"] for row in found.tables["ranking"].rows} == set(HOSTILE_NAMES)
     assert json.loads(found.to_json())["reference"] == HOSTILE_NAMES[0]
+
+
+def test_all_of_the_best_are_asked_whether_they_are_told_apart():
+    def summary(*widths, fractions=(0.1, 0.1, 0.2)):
+        reports = {
+            name: lingering(name, fraction, width=width)
+            for name, fraction, width in zip("abc", fractions, widths, strict=True)
+        }
+        return compare(reports, by="lingering.fraction").summary
+
+    # The first is sharp enough to be told apart from the third, and the second, as good, is not.
+    found = summary(0.01, 0.3, 0.01)
+    assert found.startswith("a and b are best by lingering.fraction (10.0 %, lower is better), but b is not told apart")
+    assert "told apart from c." in found
+    assert "but not told apart from c." in summary(0.3, 0.3, 0.01)
+    assert "better), told apart from all others." in summary(0.01, 0.01, 0.01)
+    assert "; all are equal." in summary(0.01, 0.3, 0.01, fractions=(0.1, 0.1, 0.1))
+
+
+def test_short_views_of_tables_name_no_bounds():
+    for table in compare(a_study()).tables.values():
+        assert not [name for name in table.brief if name.rpartition(".")[2] in {"low", "high"}]
+        assert {"low", "high"} & {column.name.rpartition(".")[2] for column in table.columns} or "class" in table.brief

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -196,3 +197,20 @@ def test_leaving_early_harms_nothing(photos: Path, small: Preprocessing) -> None
     for _ in ImageStream(images, [small], batch_size=4, workers=2, kept=kept):
         break
     assert same(read(images, small, kept=kept), read(images, small))
+
+
+def test_a_plan_for_many_files_is_small():
+    files = [f"folder/{number}.png" for number in range(50_000)]
+    wanted = [{(16, 16, "bilinear"), (20, 16, "bilinear")}, {(16, 16, "bilinear")}, {(8, 8, "bilinear")}]
+    kept = KeptPixels()
+    tracemalloc.start()
+    try:
+        kept.plan((iter(files), one) for one in wanted)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 60 * len(files), "a set of geometries for each file takes more than 200 bytes"
+    assert kept._wanted(files[-1]) == wanted[1] | wanted[2]
+    kept.plan([(files[:1], wanted[0]), (files[:1], {(4, 4, "bilinear")})])
+    assert kept._wanted(files[0]) == wanted[1] | wanted[2] | {(4, 4, "bilinear")}
+    assert kept._wanted("another") == frozenset()

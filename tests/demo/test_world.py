@@ -17,20 +17,31 @@ from typer.testing import CliRunner
 from tlaudit import load_model
 from tlaudit.cli.app import app
 from tlaudit.demo import world
-from tlaudit.demo.audit import audit_world
 from tlaudit.demo.drawing import draw_source, draw_target
 from tlaudit.demo.training import PREPROCESSING
 from tlaudit.errors import InstallationError
 from tlaudit.models.preprocess import Normalizer
-from tlaudit.options import ExecutionOptions
+from tlaudit.results import AuditReport
 
-EXECUTION = ExecutionOptions(device="cpu", workers=0)
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def report():
-    return audit_world(EXECUTION)
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def demo(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return CliRunner().invoke(app, ["demo", "-j", "0", "--device", "cpu"])
+
+
+@pytest.fixture(scope="module")
+def report(demo, folder):
+    assert demo.exit_code == 0, demo.stderr
+    return AuditReport.model_validate_json((folder / "tlaudit-demo.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -126,20 +137,20 @@ def test_a_world_that_is_not_there_is_told(monkeypatch, tmp_path):
         world.world_root()
 
 
-def test_demo_command_shows_the_comparison_and_writes_a_report(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    outcome = CliRunner().invoke(app, ["demo", "-j", "0"])
-    assert outcome.exit_code == 0
-    assert str(tmp_path / "tlaudit-demo.html") in outcome.stderr
-    assert "340 composites of 17 lingering classes" in outcome.stdout
-    page = (tmp_path / "tlaudit-demo.html").read_text(encoding="utf-8")
+def test_demo_command_shows_the_comparison_and_writes_a_report(demo, folder):
+    assert str(folder / "tlaudit-demo.html") in demo.stderr
+    assert "340 composites of 17 lingering classes" in demo.stdout
+    page = (folder / "tlaudit-demo.html").read_text(encoding="utf-8")
     assert len(page) < 8_000_000
     assert "espresso_mug" in page
-    assert f"all {len(world.ABSENT)} were found and no other" in outcome.stdout
-    assert "lingering.fraction" in outcome.stdout
-    assert "would stop here with exit code 1" in outcome.stderr
-    assert "distraction.flip_rate" in outcome.stderr
-    gated = CliRunner().invoke(app, ["gate", "tlaudit-demo.json"])
+    assert f"all {len(world.ABSENT)} were found and no other" in demo.stdout
+    assert "lingering.fraction" in demo.stdout
+
+
+def test_demo_command_gates_what_it_found(demo, folder):
+    assert "would stop here with exit code 1" in demo.stderr
+    assert "distraction.flip_rate" in demo.stderr
+    gated = CliRunner().invoke(app, ["gate", str(folder / "tlaudit-demo.json")])
     assert gated.exit_code == 1, gated.stderr
 
 

@@ -41,6 +41,9 @@ RULE = '[[policy.rules]]\nmetric = "distraction.flip_rate"\n'
         ("min = -inf", "number 2: min: .*finite"),
         ("max_increase = -0.1", "number 2: max_increase: .*greater than or equal to 0"),
         ("max_relative_decrease = inf", "number 2: max_relative_decrease: .*finite"),
+        pytest.param(f"max = 1{'0' * 400}", r"max: .*valid number \(got 10+…\)", id="400 digits"),
+        ("max = 0.1\nwaive = 3", r"number 2: waive: expected a table \(got 3\)"),
+        ("max = 0.1\nmin = 0.10000001", "contradictory thresholds: min 0.10000001 is above max 0.1"),
         ("max = 0.1\nmin = 0.2", "contradictory thresholds: min 0.2 is above max 0.1"),
         ("max = 0.1\nmin_samples = 0", "number 2: min_samples: .*greater than or equal to 1"),
         ("max = 0.1\nmin_samples = 2.5", "number 2: min_samples: .*valid integer"),
@@ -104,6 +107,21 @@ def test_refuses_unknown_metrics_and_names_the_nearest(tmp_path, metric, message
             {"min": 0.2, "id": "b"},
             "rules 2 and 3: contradictory thresholds of distraction.flip_rate: min 0.2",
         ),
+        (
+            {"min": 0.5, "use": "lower"},
+            {"max": 0.1, "use": "upper"},
+            "min 0.5 of the lower bound is above max 0.1 of the upper bound",
+        ),
+        (
+            {"metric": "erosion.cka.*", "min": 0.5},
+            {"metric": "erosion.cka.layer4", "max": 0.3},
+            "contradictory thresholds of erosion.cka.layer4: min 0.5 is above max 0.3",
+        ),
+        (
+            {"metric": "erosion.cka.layer*", "max": 0.3},
+            {"metric": "erosion.*", "min": 0.5},
+            r"contradictory thresholds of erosion.cka.layer\*: min 0.5",
+        ),
         ({"min": 0.2}, {"max": 0.1, "severity": "warn"}, "contradictory thresholds .* min 0.2 is above max 0.1"),
     ],
 )
@@ -112,6 +130,22 @@ def test_refuses_rules_that_cannot_stand_side_by_side(tmp_path, first, second, m
     with pytest.raises(ConfigError, match=message) as caught:
         load(path)
     assert str(caught.value).startswith(f"{path}:{_begin(path, 3)}: ")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        # An upper bound may lie above a limit and the lower one below it; the value may lie outside its interval.
+        ({"min": 0.5, "use": "upper"}, {"max": 0.1, "use": "lower"}),
+        ({"min": 0.5, "use": "lower"}, {"max": 0.1}),
+        ({"min": 0.5}, {"max": 0.1, "use": "upper"}),
+        ({"min": 0.5, "use": "lower"}, {"max": 0.5, "use": "upper"}),
+        ({"metric": "erosion.cka.*", "min": 0.5}, {"metric": "erosion.rank_ratio.*", "max": 0.1}),
+        ({"metric": "erosion.cka.l*", "min": 0.5}, {"metric": "erosion.cka.*4", "max": 0.1}),
+    ],
+)
+def test_lets_stand_what_may_both_be_met(tmp_path, first, second):
+    assert len(load(a_policy(tmp_path, first, {**second, "id": "other"})).rules) == 2
 
 
 def _begin(path, number):
@@ -123,8 +157,8 @@ def _begin(path, number):
     [
         ("[policy]\nrules = []", r"policy: rules is empty; leave \[policy\] out"),
         ("[policy]\n", "policy.rules: field required"),
-        ("policy = 3", "policy: input should be"),
-        ("[policy]\nrules = 3", "policy.rules: "),
+        ("policy = 3", "policy: expected a table .got 3."),
+        ("[policy]\nrules = 3", "policy.rules: expected a list .got 3."),
         ("[policy]\nrules = [3]", r"\[\[policy.rules\]\] number 1"),
         ("[policy]\nruls = []", "unknown key 'ruls' in .policy.; did you mean 'rules'"),
         ("[lingering]\nk = 3", "expected rules"),
@@ -220,6 +254,12 @@ def test_lines_are_found_with_line_ends_of_other_systems(tmp_path):
     assert load(path).lines == (3,)
 
 
+def test_a_file_may_begin_with_a_mark_of_its_encoding(tmp_path):
+    path = tmp_path / "tlaudit.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{RULE}max = 1\n".encode())
+    assert load(path).lines == (1,)
+
+
 def test_policy_of_a_pyproject(tmp_path):
     text = f'[project]\nname = "x"\n{RULE.replace("[[", "[[tool.tlaudit.")}max = 1\n'
     policy = load(write(tmp_path, text, "pyproject.toml"))
@@ -250,10 +290,7 @@ def test_the_policy_that_comes_with_the_package():
     assert len(policy.rules) == len(policy.lines) == policy.source.rules >= 5
     assert all(metrics.known(rule.metric) for rule in policy.rules)
     # An error must not be passed over in silence: what is skipped needs what not everybody has.
-    assert {rule.metric for rule in policy.rules if rule.on_missing == "skip"} == {
-        "control.lingering_fraction",
-        "target.accuracy",
-    }
+    assert {rule.metric for rule in policy.rules if rule.on_missing == "skip"} == {"control.lingering_fraction"}
     assert all(rule.waive is None for rule in policy.rules)
 
 

@@ -5,13 +5,15 @@ import re
 import pytest
 
 from reports.walked import Page, flat
-from samples import a_distraction, a_measurement, a_result, an_exhibit, distraction_table
+from samples import a_distraction, a_measurement, a_model, a_result, an_exhibit, distraction_table
 from samples_pages import SHARED, WHY, a_lingering, an_audit
 from samples_verdict import a_failed_check
 from samples_verdict import an_audit as audited
+from tlaudit.auditing.wording import NOTHING
+from tlaudit.checks import erosion, stress_judged
 from tlaudit.metrics import meaning
 from tlaudit.options.audit import CheckName
-from tlaudit.reports import as_html, audit_as_html, pages, plain_words
+from tlaudit.reports import as_html, audit_as_html, next_steps, pages, plain_words
 from tlaudit.results import AuditReport, CheckResult, Finding
 
 
@@ -119,18 +121,209 @@ def test_what_could_not_be_measured_is_said_with_the_reason(source):
     assert "All checks were made, and all numbers of this page were measured." in everything.text
 
 
+def ran(command: str, *checks: CheckResult, **changes) -> Page:
+    """The page of an audit that was made by a command."""
+    run = a_result().run.model_copy(update={"command": command})
+    return page_of(*checks, run=run, **changes)
+
+
 def test_next_steps_are_commands_for_what_was_found(source):
     text = front(source)
     assert "Lingering, Distraction" in text
-    assert "tlaudit repair --method unlearn,composites --train-data FOLDER -o repaired.safetensors" in text
+    assert "tlaudit repair --method unlearn,composites --train-data TRAIN_FOLDER -o forgotten.safetensors" in text
+    assert "tlaudit audit --finetuned forgotten.unlearn.safetensors -o forgotten.json" in text
+    assert "TRAIN_FOLDER stands for the folder of your training images" in text
     assert "--method ldifs" not in text
-    assert "tlaudit gate repaired.json --against audit.json" in text
     eroded = page_of(a_result().model_copy(update={"check": "erosion"})).text
     assert "tlaudit repair --method ldifs" in eroded
-    assert "--method unlearn" not in eroded
+    assert "tlaudit audit --finetuned kept-features.safetensors -o kept-features.json" in eroded
+    assert "forgotten" not in eroded
     assert "tlaudit repair" not in page_of(a_result().model_copy(update={"verdict": "clear"}), verdict="clear").text
-    opened = page_of(a_result().model_copy(update={"verdict": "open"}), verdict="open").text
-    assert plain_words.CHECKS["lingering"].undecided in opened
+
+
+@pytest.mark.parametrize(
+    ("command", "gate", "config"),
+    [
+        ("tlaudit audit", "--against REPORT.json", ""),
+        ("tlaudit audit -o out/audit.html", "--against REPORT.json", ""),
+        ("tlaudit audit -o 'my audit.json'", "--against 'my audit.json'", ""),
+        ("tlaudit audit --config 'a b.toml' --output=x.json", "--against x.json", "--config 'a b.toml' "),
+        ("tlaudit audit --config=c.toml -ox.json", "--against x.json", "--config c.toml "),
+        ("tlaudit audit 'unclosed", "--against REPORT.json", ""),
+    ],
+)
+def test_commands_go_on_from_the_one_that_was_given(command, gate, config):
+    text = ran(command, a_result()).text
+    assert f"tlaudit gate {config}forgotten.json {gate}" in text
+    assert f"tlaudit repair {config}--method" in text
+    assert f"tlaudit audit {config}--finetuned" in text
+    assert ("REPORT.json stands for the JSON document of this audit" in text) == ("REPORT.json" in gate)
+
+
+def test_what_cannot_be_run_as_it_stands_is_not_offered_for_copying():
+    def copied(command: str) -> int:
+        run = a_result().run.model_copy(update={"command": command})
+        source = audit_as_html.render(audited(a_result(), run=run), 5)
+        return source[: source.index('<div class="evidence">')].count('class="copy"')
+
+    # Of repair, audit and gate, and the command itself: two have stand-ins.
+    assert copied("tlaudit audit") == 2
+    assert copied("tlaudit audit -o a.json") == 3
+    assert copied("my_script.py --fast") == 1
+    run = a_result().run.model_copy(update={"command": "my_script.py --fast"})
+    made = page_of(a_result().model_copy(update={"run": run}), run=run).text
+    assert "to run it again" not in made
+    assert "The audit was made from Python, by my_script.py --fast" in made
+    assert "Made from Python, by my_script.py --fast" in made
+
+
+def test_a_failed_check_points_at_a_command_only_where_there_is_one():
+    failed = a_failed_check()
+    assert "run the audit again; the command is below" in ran("tlaudit audit", failed, verdict="open").text
+    assert "the command is below" not in ran("script.py", failed, verdict="open").text
+
+
+def an_open(check: str, *measurements, codes=(), baseline=False) -> CheckResult:
+    """A check that could not tell."""
+    result = a_result()
+    models = {"source": a_model()} | ({"baseline": a_model()} if baseline else {})
+    return result.model_copy(
+        update={
+            "check": check,
+            "verdict": "open",
+            "headline": (),
+            "measurements": measurements,
+            "findings": tuple(Finding(code=code, severity="warning", message="m") for code in codes),
+            "provenance": result.provenance.model_copy(update={"models": models}),
+        }
+    )
+
+
+@pytest.mark.parametrize("check", list(CheckName.__args__))
+@pytest.mark.parametrize("baseline", [True, False])
+def test_advice_names_what_an_audit_has(check, baseline):
+    result = an_open(check, baseline=baseline)
+    found = next_steps.advice(result, None, next_steps.Recorded(again=True, config=None, report=None))
+    assert not re.search("--per-class|--epochs|--learning-rate|--baseline", found.text)
+    assert "tlaudit.toml" in found.text
+    if baseline:
+        assert "[models]" not in found.text
+    elif check in {"lingering", "distraction"}:
+        assert "baseline of [models]" in found.text
+
+
+@pytest.mark.parametrize(
+    ("result", "why", "advised"),
+    [
+        (an_open("distraction", codes=["distraction.dead_finetuned"], baseline=True), "maps are dead", "layer and"),
+        (an_open("distraction", codes=["distraction.few_overlays"], baseline=True), "could be pasted", "target of"),
+        (
+            an_open(
+                "distraction",
+                a_measurement("distraction.excess_over_null", "m", "overlap", "lower", 0.01, -0.02, 0.04),
+                baseline=True,
+            ),
+            "cannot be told from none",
+            "per_class of [distraction]",
+        ),
+        (an_open("distraction"), "no from-scratch network", "baseline of [models]"),
+        (an_open("erosion", codes=["erosion.few_images"]), "too few images to count", "twice as many"),
+        (
+            an_open(
+                "erosion",
+                a_measurement("erosion.source_accuracy_drop", "m", "difference", "lower", 0.04, 0.01, 0.09),
+            ),
+            "40 images are too few to tell",
+            "source of [data]",
+        ),
+        (
+            an_open("lingering", a_measurement("control.lingering_fraction", "m", "share", "lower", 0.5, 0.3, 0.7)),
+            "so that it may be chance",
+            "Source images of more classes",
+        ),
+        (an_open("stress", codes=["stress.squares_not_learnt"]), "hardly learnt the mark", "[stress.training]"),
+    ],
+)
+def test_an_open_verdict_says_why_as_far_as_the_record_tells(result, why, advised):
+    text = page_of(result, verdict="open").text
+    assert "Why it is open: " in text
+    assert why in text
+    assert advised in text
+    assert "Why it is open" not in page_of(result.model_copy(update={"verdict": "clear"}), verdict="clear").text
+
+
+def told(name: str, unit: str, value: float, low: float, high: float) -> tuple[str, str, str]:
+    phrase = plain_words.CHECKS[name.split(".", maxsplit=1)[0]].numbers[name]
+    return phrase.told(a_measurement(name, "m", unit, "lower", value, low, high))
+
+
+def test_numbers_outside_the_usual_are_told_as_what_they_are():
+    drop, rank, cka = "erosion.source_accuracy_drop", "erosion.rank_ratio.min", "erosion.cka.min"
+    assert told(drop, "difference", -0.02, -0.05, -0.01) == (
+        "2.0",
+        "1.0 to 5.0",
+        "points of the original task's accuracy are gained",
+    )
+    number, interval, text = told(drop, "difference", 0.01, -0.01, 0.03)
+    assert (number, interval) == ("1.0", "-1.0 to 3.0")
+    assert text.endswith("are lost; it may be none, or the other way round")
+    assert told(rank, "ratio", 1.25, 1.1, 1.5)[::2] == (
+        "125.0 %",
+        "of the variety of its features at the worst stage: none of it was lost",
+    )
+    assert told(cka, "cka", -0.125, -0.2, 0.1)[::2] == (
+        "-0.125",
+        "no likeness to the original features at the worst stage: 0 or less is none",
+    )
+    excess = told("distraction.excess_over_null", "overlap", -0.125, -0.25, -0.11)
+    assert excess == ("0.125", "0.110 to 0.250", "less attention to such things than by chance")
+    for check in plain_words.CHECKS.values():
+        for phrase in check.numbers.values():
+            assert phrase.text not in {phrase.negative, phrase.none, phrase.more}
+
+
+@pytest.mark.parametrize(
+    ("rank", "drop", "codes", "first"),
+    [
+        (0.4, 0.2, [], "erosion.rank_ratio.min"),
+        (0.4, 0.2, ["erosion.few_images"], "erosion.source_accuracy_drop"),
+        (0.9, 0.2, [], "erosion.source_accuracy_drop"),
+        (0.9, 0.0, [], "erosion.cka.min"),
+    ],
+)
+def test_the_number_on_which_the_verdict_rests_comes_first(rank, drop, codes, first):
+    result = an_open(
+        "erosion",
+        a_measurement("erosion.cka.min", "m", "cka", "higher", 0.3, 0.2, 0.4),
+        a_measurement("erosion.rank_ratio.min", "m", "ratio", "higher", rank, rank, rank),
+        a_measurement("erosion.source_accuracy_drop", "m", "difference", "lower", drop, drop - 0.01, drop + 0.01),
+        codes=codes,
+    ).model_copy(update={"verdict": "concern"})
+    assert plain_words.leading(result)[0] == first
+    text = audit_as_html.render(audited(result), 5)
+    assert first in re.findall(r'<ul class="numbers">.*?</li>', text.replace("<wbr>", ""), re.DOTALL)[0]
+
+
+def test_thresholds_are_those_of_the_check():
+    assert (plain_words.LOST_RANK, plain_words.LOST_ACCURACY) == (erosion.LOST_RANK, erosion.LOST_ACCURACY)
+    assert next_steps.ENOUGH == erosion.ENOUGH_TO_CLEAR == stress_judged.ENOUGH_TO_CLEAR
+    assert next_steps.SPREAD == erosion.LOST_ACCURACY
+
+
+def test_where_no_check_could_be_made_the_banner_says_so_once():
+    failed = a_failed_check()
+    sentence = plain_words.BANNERS["nothing"][1]
+    report = audited(failed, verdict="open").model_copy(update={"summary": sentence})
+    text = Page(audit_as_html.render(report, 5)).text
+    assert f"No answer {sentence}" in text
+    assert text.count(sentence) == 1
+    assert sentence == NOTHING
+
+
+def test_no_number_is_broken_before_its_unit(source):
+    style = source[source.index("/* Front pages") :].split("</style>")[0]
+    held = {one.strip() for rule in re.findall(r"([^{}]*)\{ white-space: nowrap; \}", style) for one in rule.split(",")}
+    assert {".first .big", ".first .nums", ".numbers .value", ".numbers .nums"} <= held
 
 
 def test_the_folder_in_a_command_is_quoted():
@@ -139,6 +332,7 @@ def test_the_folder_in_a_command_is_quoted():
     provenance = result.provenance.model_copy(update={"data": {"target": folder}})
     text = page_of(result.model_copy(update={"provenance": provenance})).text
     assert "--train-data 'my images; rm -rf ~' -o" in text
+    assert "TRAIN_FOLDER" not in text
 
 
 def test_findings_of_several_checks_are_told_once(source, page):

@@ -184,6 +184,48 @@ def test_paths_of_the_machine_are_not_published():
     )
 
 
+PLACES = (
+    "/home/somebody/models/secret/dogs.pth",
+    "/home/somebody/two words/dogs.pth",
+    "~somebody/models/dogs.pth",
+    "../somebody/models/dogs.pth",
+    "C:\\Users\\somebody\\dogs.pth",
+    "C:/Users/somebody/dogs.pth",
+    "\\\\server\\somebody\\dogs.pth",
+    "file:///home/somebody/dogs.pth",
+    "somebody/pets/dogs.pth",
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("told", ["{}: cannot be read", "torn: {}, and more", "see '{}'.", "at={} (3/4 and/or n / a)"])
+def test_sentences_name_no_path(place, told):
+    plain, sentence = with_accuracy(), told.format(place)
+    finding = plain.findings[0].model_copy(update={"severity": "warning", "message": sentence})
+    models = {**plain.provenance.models, "source": plain.provenance.models["source"].model_copy(update={"spec": place})}
+    result = plain.model_copy(
+        update={
+            "summary": sentence,
+            "findings": (finding,),
+            "provenance": plain.provenance.model_copy(update={"models": models}),
+        }
+    )
+    broken = failed().model_copy(update={"failure": sentence})
+    text = render(an_audit(result, broken, summary=sentence, left_out={"stress": sentence}), 5)
+    for word in ("somebody", "secret", "two words", "server", "Users"):
+        assert word not in text
+    assert text.count("dogs.pth") >= 5
+    assert ("3/4 and/or n / a" in text) is ("3/4" in told)
+
+
+def test_paths_that_only_a_sentence_names_are_found_by_their_looks():
+    for place in PLACES[:-1]:
+        text = render(an_audit(summary=f"Nothing: {place}: torn. See [x] and 1/2, a/b."), 5)
+        assert "somebody" not in text
+        assert "Nothing: dogs.pth: torn." in text
+        assert "and 1/2, a/b." in text
+
+
 def test_is_a_format_of_audits_and_leaves_md_to_markdown():
     assert AUDIT_FORMATS["model-card"].render is render
     assert AUDIT_FORMATS["model-card"].suffix == SUFFIX == ".card.md"

@@ -370,6 +370,8 @@ def test_sarif_says_how_to_ask_for_a_rule():
     about = {rule["id"]: rule["fullDescription"]["text"] for rule in run_of("failing")["tool"]["driver"]["rules"]}
     assert about["distraction.flip_rate"].endswith("turns wrong. Unit: share; lower is better.")
     assert about["erosion.rank_ratio.min"] == "No report has a measurement of this name."
+    # Of a pattern the meaning of one measurement would be wrong for the others.
+    assert about["erosion.cka.*"].startswith("A rule for every measurement of such a name: erosion.cka.*: lower bound ")
 
 
 def test_sarif_suppresses_what_is_waived_and_nothing_else():

@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from tlaudit.errors import TlauditError
-from tlaudit.files import crash_line, keep_traceback
+from tlaudit.errors import ClassMatchError, TlauditError
+from tlaudit.files import crash_details, crash_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,14 +31,28 @@ class Failure:
 
     def report(self, what: str) -> None:
         """Say on stderr what failed; the traceback of a crash goes to a file, whose name stays out of the results."""
-        details = "" if self.crash is None else f" (details: {keep_traceback(self.crash)})"
+        details = "" if self.crash is None else crash_details(self.crash)
         log.warning("%s could not be made: %s%s", what, self.reason, details)
 
 
 def attempt(work: Callable[[], T]) -> T | Failure:
-    """Do some work, and turn whatever it raises into a `Failure`; an interruption ends the audit as it should."""
+    """Do some work, and turn whatever it raises into a `Failure`.
+
+    That a network's own code ends the program is a failure too. An interruption ends the audit as it should.
+
+    Args:
+        work: What is tried.
+
+    Raises:
+        ClassMatchError: That a folder fits no class is written wrongly, and no failure of what was tried.
+        KeyboardInterrupt: If the user wants no more.
+    """
     try:
         return work()
+    except ClassMatchError:
+        raise
+    except SystemExit as stop:
+        return Failure(f"code of the model's own ended the program (exit code {stop.code})")
     except TlauditError as error:
         return Failure(" ".join(str(error).split()))
     except Exception as error:  # noqa: BLE001 - the frame of one check: its crash leaves the others their answers

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from tlaudit.auditing.attempts import Failure, attempt
 from tlaudit.checks import CHECKS
 from tlaudit.checks.base import provenance
 from tlaudit.results import CheckResult, Column, Measurement, Table
@@ -37,19 +39,22 @@ def failed_result(name: str, subject: Subject, options: Options, reason: str, wa
         watch: Began when it was tried.
 
     Returns:
-        A result whose measurements are those the check would have made, all absent for that reason.
+        A result whose measurements are those the check would have made, in its order, all absent for that reason; none
+        where they cannot be named.
     """
     check = CHECKS[name]
     absent = f"the check could not be made: {reason}"
+    # What made the check fail may make it impossible to say what it would have measured.
+    found = attempt(partial(check.quantities, subject, options))
+    named = {} if isinstance(found, Failure) else found
     return CheckResult(
         check=name,
         verdict="open",
         summary=f"The check could not be made: {reason}",
         failure=reason,
-        headline=check.headline,
+        headline=tuple(one for one in check.headline if one in named),
         measurements=tuple(
-            Measurement(name=one, **quantity._asdict(), absent=absent, n=0)
-            for one, quantity in check.quantities(subject, options).items()
+            Measurement(name=one, **quantity._asdict(), absent=absent, n=0) for one, quantity in named.items()
         ),
         tables={"nothing": NOTHING},
         findings=subject.findings,

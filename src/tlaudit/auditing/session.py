@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from tlaudit.auditing.attempts import Failure, attempt
 from tlaudit.auditing.choice import chosen, left_out, refuse_missing
 from tlaudit.auditing.failed import failed_result
-from tlaudit.auditing.passes import passes
+from tlaudit.auditing.passes import shared_passes
+from tlaudit.auditing.said_once import said_once
 from tlaudit.auditing.subjects import subjects
 from tlaudit.auditing.wording import summary, verdict
 from tlaudit.checks import CHECKS
@@ -19,12 +20,12 @@ from tlaudit.checks.earlier import read_lingering
 from tlaudit.checks.erosion import compared_images, followed_stages
 from tlaudit.checks.survey import Survey, recognise_source, survey
 from tlaudit.data.kept_pixels import KeptPixels
-from tlaudit.errors import ReportError
+from tlaudit.errors import MismatchError, ReportError
 from tlaudit.progress import silent
 from tlaudit.results import AuditReport
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from tlaudit.checks.base import Subject
     from tlaudit.models.pair import Pair
@@ -34,12 +35,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+IN_ORDER = ("lingering", "erosion", "distraction", "stress")
+"""In which the checks are made: features that a shared pass keeps for `erosion` are not carried along for longer."""
+
 
 def run_audit(pair: Pair, settings: Settings, progress: Progress = silent, *, share: bool = True) -> AuditReport:
     """Make all checks that were asked for, and say in one report what they found.
 
-    A check that cannot be made does not stop the others: its result says why, and its measurements are absent. Every
-    number is, to the last bit, that of the check's own command.
+    What is written wrongly is refused before any work: a folder or file that is not there, folders that fit no class.
+    What images and networks do not give, such as a folder without an image or a layer that is not there, fails the
+    checks that need it and no other: their results say why, and their measurements are absent. Every number is, to the
+    last bit, that of the check's own command.
 
     Args:
         pair: The networks; of two with different backbones, `lingering` and `distraction` cannot be made.
@@ -52,14 +58,18 @@ def run_audit(pair: Pair, settings: Settings, progress: Progress = silent, *, sh
         The report.
 
     Raises:
-        UsageError: If images are missing that a check needs, a folder is missing or an option cannot be met.
+        UsageError: If images are missing that a check needs, or a folder or file is not there.
         ClassMatchError: If a folder fits no class of its model, or several.
-        DataError: If a folder holds no image.
+        MismatchError: If there are checks that compare with the baseline, and it is no relative of the others.
     """
     refuse_missing(settings)
     watch = Stopwatch()
     names = chosen(settings)
-    audit = _Audit(pair, settings, names, progress, pixels=KeptPixels() if share else None)
+    _refuse_baseline(pair, names)
+    with said_once():
+        audit = _Audit(pair, settings, names, progress, pixels=KeptPixels() if share else None)
+        for name in sorted(names, key=IN_ORDER.index):
+            audit.result(name)
     results = tuple(audit.result(name) for name in names)
     return AuditReport(
         subject=pair.finetuned.record.spec,
@@ -69,6 +79,16 @@ def run_audit(pair: Pair, settings: Settings, progress: Progress = silent, *, sh
         left_out=left_out(settings),
         run=watch.stop(settled(settings.execution)),
     )
+
+
+def _refuse_baseline(pair: Pair, names: Collection[str]) -> None:
+    """Stop before the work where the baseline does not fit networks that do fit each other.
+
+    Raises:
+        MismatchError: As `tlaudit lingering` does; `tlaudit erosion`, and an audit of it alone, leaves it out instead.
+    """
+    if pair.baseline_left_out is not None and {"lingering", "distraction"} & set(names):
+        raise MismatchError(pair.baseline_left_out)
 
 
 class _Audit:
@@ -94,25 +114,34 @@ class _Audit:
         """
         self._settings = settings
         self._made: dict[str, CheckResult] = {}
-        given = {"lingering"} if settings.distraction.lingering is not None else set()
-        needed = {*names, *(other for name in names for other in CHECKS[name].needs if other not in given)}
-        self._subjects = subjects(pair, settings, needed, pixels, progress)
-        for name in sorted(needed, key=list(CHECKS).index):
-            watch = Stopwatch()
-            refused = attempt(partial(CHECKS[name].refuse, self._subjects[name], getattr(settings, name)))
-            if refused is not None:
-                self._made[name] = self._failed(name, refused, watch)
+        self._crashed: set[str] = set()
+        self._given: dict[str, Callable[[Subject], CheckResult]] = {}
+        earlier = settings.distraction.lingering
+        if earlier is not None:
+            self._given["lingering"] = partial(read_lingering, earlier, options=settings.lingering)
+        needed = {*names, *(other for name in names for other in CHECKS[name].needs if other not in self._given)}
+        self._subjects, unusable = subjects(pair, settings, needed, pixels, progress)
+        watch = Stopwatch()
+        # All of them before anything is said of one: folders that fit no class end the audit.
+        refused = {
+            name: unusable.get(name)
+            or attempt(partial(CHECKS[name].refuse, self._subjects[name], getattr(settings, name)))
+            for name in sorted(needed, key=IN_ORDER.index)
+        }
+        for name, failure in refused.items():
+            if failure is not None:
+                self._made[name] = self._failed(name, failure, watch)
         if pixels is not None:
-            self._share(pixels, given)
+            self._share(pixels)
 
-    def _share(self, pixels: KeptPixels, given: Collection[str]) -> None:
+    def _share(self, pixels: KeptPixels) -> None:
         """Say which pixels will be wanted again, and look at the source images once for all."""
         ready = {
             name: subject
             for name, subject in self._subjects.items()
-            if name not in self._made and not self._made.keys() & set(CHECKS[name].needs) - set(given)
+            if name not in self._made and not self._made.keys() & set(CHECKS[name].needs) - self._given.keys()
         }
-        pixels.plan(passes(ready, self._settings))
+        pixels.plan(shared_passes(ready, self._settings))
         if not {"lingering", "erosion"} <= ready.keys():
             return
         found = attempt(partial(_surveyed, ready["erosion"], self._settings))
@@ -127,6 +156,8 @@ class _Audit:
             watch = Stopwatch()
             found = attempt(partial(self._run, name))
             self._made[name] = self._failed(name, found, watch) if isinstance(found, Failure) else found
+            if name == "erosion":
+                self._release()
         return self._made[name]
 
     def _run(self, name: str) -> CheckResult:
@@ -145,11 +176,30 @@ class _Audit:
 
     def _known(self, name: str, subject: Subject) -> CheckResult:
         """The result that another check builds on: that of an earlier run where one is named, else this audit's own."""
-        path = self._settings.distraction.lingering
-        return self.result(name) if path is None else read_lingering(path, subject, self._settings.lingering)
+        if name in self._given:
+            return self._given[name](subject)
+        own = self.result(name)
+        if own.failure is None or self._settings.data.val is None or name in self._crashed:
+            return own
+        # What is wrong may be the validation images, which the other check does not look at.
+        again = attempt(partial(self._without_validation, name, subject))
+        return own if isinstance(again, Failure) else again
+
+    def _without_validation(self, name: str, subject: Subject) -> CheckResult:
+        options = getattr(self._settings, name)
+        CHECKS[name].refuse(subject, options)
+        return CHECKS[name].run(replace(subject, val=None), options)
+
+    def _release(self) -> None:
+        """Let go of features that were kept for `erosion`; what was recognised is small."""
+        for name, subject in self._subjects.items():
+            if subject.survey is not None:
+                self._subjects[name] = replace(subject, survey=replace(subject.survey, compared=None))
 
     def _failed(self, name: str, failure: Failure, watch: Stopwatch) -> CheckResult:
         failure.report(name)
+        if failure.crash is not None:
+            self._crashed.add(name)
         return failed_result(name, self._subjects[name], getattr(self._settings, name), failure.reason, watch)
 
 

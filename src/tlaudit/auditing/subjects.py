@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tlaudit.checks.assembly import assemble
+from tlaudit.auditing.attempts import Failure
+from tlaudit.auditing.choice import LOOKS_AT
+from tlaudit.checks.assembly import UnusableSetError, assemble
 from tlaudit.models.pair import join
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 def subjects(
     pair: Pair, settings: Settings, names: Collection[str], pixels: KeptPixels | None, progress: Progress
-) -> dict[str, Subject]:
-    """Put together what the checks are about, by check. No image is opened.
+) -> tuple[dict[str, Subject], dict[str, Failure]]:
+    """Put together what the checks are about. No image is opened.
 
     Args:
         pair: The networks.
@@ -30,33 +32,54 @@ def subjects(
         pixels: What all passes over images share, or None.
         progress: Shows how far a pass is.
 
+    Returns:
+        The subjects by check, and by check why there is nothing for it to look at: a set of images is empty. Sets
+        that cannot be used are none of a subject's.
+
     Raises:
         UsageError: If a folder is missing or an option cannot be met.
         ClassMatchError: If a folder fits no class of its model, or several.
-        DataError: If a folder holds no image.
     """
-    data = settings.data
-    # `erosion` and `stress` look at no image of the target task, and say nothing of those.
-    source_only = data.model_copy(update={"target": None, "val": None})
     found: dict[str, Subject] = {}
+    unusable: dict[str, Failure] = {}
 
-    def put_together(networks: Pair, *, alone: bool, needed: tuple[str, ...]) -> Subject:
-        subject = assemble(
-            networks,
-            source_only if alone else data,
-            preprocess=settings.preprocess,
-            execution=settings.execution,
-            progress=progress,
-            needed=needed,
-        )
-        return replace(subject, pixels=pixels)
+    def put_together(
+        networks: Pair, checks: Collection[str], *, sets: Collection[str], needed: Collection[str]
+    ) -> None:
+        """One subject for several checks, out of the sets that can be used."""
+        data = settings.data
+        without: dict[str, str] = {}
+        while True:
+            left_out = [role for role in ("source", "target", "val") if role not in sets or role in without]
+            if "target" in without:
+                # Whose classes they are is said by the target images.
+                left_out.append("val")
+            try:
+                subject = assemble(
+                    networks,
+                    data.model_copy(update=dict.fromkeys(left_out)),
+                    preprocess=settings.preprocess,
+                    execution=settings.execution,
+                    progress=progress,
+                    needed=[role for role in needed if role not in without],
+                )
+            except UnusableSetError as error:
+                without[error.role] = " ".join(str(error).split())
+                continue
+            break
+        for check in checks:
+            found[check] = replace(subject, pixels=pixels)
+            for role in LOOKS_AT[check]:
+                if role in without:
+                    unusable.setdefault(check, Failure(without[role]))
 
-    if {"lingering", "distraction"} & set(names):
-        both = put_together(pair, alone=False, needed=("source", "target"))
-        found |= {"lingering": both, "distraction": both}
+    both = [name for name in ("lingering", "distraction") if name in names]
+    if both:
+        put_together(pair, both, sets=("source", "target", "val"), needed=("source", "target"))
+    # `erosion` and `stress` look at no image of the target task, and say nothing of those.
     if "erosion" in names:
-        found["erosion"] = put_together(pair, alone=True, needed=())
+        put_together(pair, ("erosion",), sets=("source",), needed=())
     if "stress" in names:
         # One network, which stands beside itself: what is trained is a copy.
-        found["stress"] = put_together(join(pair.source, pair.source), alone=True, needed=("source",))
-    return found
+        put_together(join(pair.source, pair.source), ("stress",), sets=("source",), needed=("source",))
+    return found, unusable

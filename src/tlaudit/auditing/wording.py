@@ -4,42 +4,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlaudit.auditing.choice import STRESS
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tlaudit.records import Judgement
     from tlaudit.results import CheckResult
 
-_FIRST = {
-    "concern": "There is something to act on: {concern}",
-    "open": "Nothing to act on was found, but not all is known",
-    "clear": "Nothing to act on was found",
+_SAID = {
+    "concern": "found something to act on",
+    "clear": "found nothing wrong",
+    "open": "could not tell",
+    "failed": "could not be made",
 }
+"""What a check did, by its verdict; in the order in which it is said."""
+NOTHING = "No check could be made: nothing is known of this network."
 
 
 def verdict(results: Sequence[CheckResult]) -> Judgement:
-    """A concern if any check has one; else open if any is, one that failed among them; else clear."""
-    verdicts = {result.verdict for result in results}
-    return "concern" if "concern" in verdicts else "open" if "open" in verdicts else "clear"
+    """A concern if any check of the network has one; else open if any is, or any check failed; else clear.
+
+    What `stress` finds is about the source network, and decides only where there is no other check.
+    """
+    verdicts = {result.verdict for result in _deciding(results)}
+    if "concern" in verdicts:
+        return "concern"
+    failed = any(result.failure is not None for result in results)
+    return "open" if "open" in verdicts or failed else "clear"
 
 
 def summary(results: Sequence[CheckResult]) -> str:
-    """Say in two sentences what the checks found, and which of them could not tell."""
-    groups = {kind: _names(results, kind) for kind in ("concern", "open", "clear", "failed")}
-    first = _FIRST[verdict(results)].format(concern=groups["concern"])
-    rest = "; ".join(_rest(groups))
-    return f"{first}. {rest[:1].upper()}{rest[1:]}." if rest else f"{first}."
+    """Say what the checks found, and which of them could not tell."""
+    if all(result.failure is not None for result in results):
+        return NOTHING
+    deciding = _deciding(results)
+    groups = {kind: [one.check for one in deciding if _kind(one) == kind] for kind in _SAID}
+    parts = [f"{_listed(names)} {_SAID[kind]}" for kind, names in groups.items() if names]
+    if len(deciding) > 1:
+        kind, names = next((kind, names) for kind, names in groups.items() if names)
+        parts[0] = f"{len(names)} of {len(deciding)} checks {_SAID[kind]}: {_listed(names)}"
+    sentences = [parts[0], "; ".join(parts[1:]), *(_about_stress(one) for one in results if one not in deciding)]
+    return " ".join(f"{one[:1].upper()}{one[1:]}." for one in sentences if one)
 
 
-def _rest(groups: dict[str, str]) -> Iterator[str]:
-    if groups["clear"]:
-        yield f"{groups['clear']} found nothing wrong"
-    if groups["open"]:
-        yield f"{groups['open']} could not tell"
-    if groups["failed"]:
-        yield f"{groups['failed']} could not be made"
+def _about_stress(result: CheckResult) -> str:
+    return f"{result.check}, which is about the source network, {_SAID[_kind(result)]}"
 
 
-def _names(results: Sequence[CheckResult], kind: str) -> str:
-    found = [one.check for one in results if ("failed" if one.failure is not None else one.verdict) == kind]
-    return " and ".join([", ".join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
+def _deciding(results: Sequence[CheckResult]) -> list[CheckResult]:
+    """The checks whose verdicts are about the finetuned network; all where none is."""
+    return [one for one in results if one.check != STRESS] or list(results)
+
+
+def _kind(result: CheckResult) -> str:
+    return "failed" if result.failure is not None else result.verdict
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

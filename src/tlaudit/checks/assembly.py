@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from tlaudit.checks.base import LabelledImages, Subject, settled
 from tlaudit.data.classes import ClassNames, match_folders, target_labels
 from tlaudit.data.images import NO_IMAGES, ImageSet
-from tlaudit.errors import UsageError
+from tlaudit.errors import DataError, UsageError
 from tlaudit.models.preprocess import resolve_preprocessing
 from tlaudit.progress import silent
 from tlaudit.results import Finding
@@ -22,6 +23,27 @@ if TYPE_CHECKING:
     from tlaudit.options import DataOptions, ExecutionOptions, PreprocessTable
     from tlaudit.progress import Progress
     from tlaudit.results import Preprocessing
+
+
+class UnusableSetError(DataError):
+    """A set of images that holds none, or cannot be listed.
+
+    Attributes:
+        role: Which: ``source``, ``target`` or ``val``.
+    """
+
+    def __init__(self, message: str, role: str) -> None:
+        super().__init__(message)
+        self.role = role
+
+
+@contextlib.contextmanager
+def _of_set(role: str) -> Iterator[None]:
+    """Say of which set it is that there is nothing in it."""
+    try:
+        yield
+    except DataError as error:
+        raise UnusableSetError(str(error), role) from error
 
 
 def assemble(
@@ -49,15 +71,18 @@ def assemble(
     Raises:
         UsageError: If a folder is missing or an option cannot be met.
         ClassMatchError: If a folder fits no class of its model, or several.
-        DataError: If a folder holds no image.
+        UnusableSetError: If a folder holds no image.
     """
     missing = [f"--{name}-data DIR" for name in needed if getattr(data, name) is None]
     if missing:
         raise UsageError(f"images are needed: {' '.join(missing)}")
     classes = ClassNames.of_model(pair.source.num_classes, pair.source.classes)
-    source, found = label_source(data.source, classes, data, execution.seed)
-    target = _scanned(data.target, data, execution.seed, labelled=False)
-    labels = _target_labels(data.val, target, pair, data.limit, execution.seed) if data.val else None
+    with _of_set("source"):
+        source, found = label_source(data.source, classes, data, execution.seed)
+    with _of_set("target"):
+        target = _scanned(data.target, data, execution.seed, labelled=False)
+    with _of_set("val"):
+        labels = _target_labels(data.val, target, pair, data.limit, execution.seed) if data.val else None
     findings = [*pair.findings, *found, *(_target_findings(labels, pair) if labels else ())]
     return Subject(
         pair=pair,

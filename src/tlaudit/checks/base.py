@@ -228,7 +228,10 @@ def refuse_strangers(subject: Subject, what: str) -> None:
     """
     if not subject.pair.alike:
         found = [one.message for one in subject.pair.findings if one.code == "lineage.other_backbone"]
-        raise MismatchError(f"tlaudit {what} puts the source's head on the finetuned backbone: {' '.join(found)}")
+        raise MismatchError(
+            f"the two networks have different backbones, so that {what}, which puts the source's head on the finetuned "
+            f'one, cannot be made; checks = ["erosion"] in [audit] leaves it out. {" ".join(found)}'
+        )
 
 
 OptionsT_contra = TypeVar("OptionsT_contra", bound="Options", contravariant=True)

@@ -43,7 +43,8 @@ class Compared:
         matrix: CKA of each stage of ``source`` with each of ``finetuned``; NaN where it is not defined.
         spectra: By role and stage; only those that could be measured.
         index: Which items of the set were read, ``(N,)`` int64, in the order of the pass.
-        predicted: Class each network gives each image, ``(N,)`` int64, by role; -1 where its logits are NaN.
+        predicted: Class each network gives each image, ``(N,)`` int64, by role; -1 where its logits are NaN. What
+            answers for ``finetuned`` and ``baseline`` may be a hybrid, with the source's head.
         kept: Pooled features ``(N, D)`` float32 of each role's last stage, where they were asked for and have any.
         left_out: Images in minibatches too small for CKA.
         record: Which images were read.

@@ -45,6 +45,7 @@ class Judgement:
     ) -> None:
         self._tallies, self._recorder = tallies, recorder
         self._no_labels, self._no_baseline = no_labels, no_baseline
+        self._without_baseline = no_baseline or NO_BASELINE
         self.has_baseline = any("baseline" in one.distraction for one in tallies)
 
     def of_kind(self, kind: str) -> list[Tally]:
@@ -78,7 +79,7 @@ class Judgement:
         found = [recorder.mean(f"{prefix}mean", class_means(tallies, "finetuned"), if_none=reason)]
         names = [f"{prefix}baseline_mean", f"{prefix}excess_over_baseline"]
         if tallies and not self.has_baseline:
-            found += [recorder.absent(name, NO_BASELINE) for name in names]
+            found += [recorder.absent(name, self._without_baseline) for name in names]
         else:
             found.append(recorder.mean(names[0], class_means(tallies, "baseline"), if_none=reason))
             found.append(recorder.mean(names[1], _excess(tallies), if_none=reason))
@@ -99,7 +100,7 @@ class Judgement:
         ]
         names = ("distraction.baseline_wilcoxon_p", "distraction.share_above_baseline")
         if tallies and not self.has_baseline:
-            return found + [recorder.absent(name, NO_BASELINE) for name in names]
+            return found + [recorder.absent(name, self._without_baseline) for name in names]
         excess, reason = _excess(tallies), NOTHING_LIVES if tallies else if_none
         above = recorder.share(names[1], int((excess > 0).sum()), len(excess), if_none=reason)
         return [*found, self._signed_rank(names[0], excess, if_none=reason), above]
@@ -117,7 +118,7 @@ class Judgement:
         roles = {"distraction.dead_share": "finetuned", "distraction.source_dead_share": "source"}
         for name, role in (roles | {"distraction.baseline_dead_share": "baseline"}).items():
             if role == "baseline" and tallies and not self.has_baseline:
-                found.append(self._recorder.absent(name, NO_BASELINE))
+                found.append(self._recorder.absent(name, self._without_baseline))
             else:
                 dead, of = _whole(one.dead[role] for one in tallies), _whole(one.composites for one in tallies)
                 found.append(self._recorder.clustered(name, dead, of, if_none=if_none))
@@ -206,7 +207,7 @@ class Judgement:
             reasons.append(interval)
         behaved = {role: b for role, b in one.behaved.items() if b.known}
         if not self.has_baseline:
-            reasons.append(NO_BASELINE)
+            reasons.append(self._without_baseline)
         if not behaved:
             reasons.append(self._no_labels or "no overlay has a known class")
         elif self._no_baseline and self.has_baseline:

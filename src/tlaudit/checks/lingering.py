@@ -10,7 +10,7 @@ import torch
 from tlaudit.checks.base import Stopwatch, Subject, provenance, refuse_strangers
 from tlaudit.checks.measured import Recorder
 from tlaudit.checks.survey import recognise_source
-from tlaudit.checks.target_task import NO_BASELINE, accuracies, recognise_target
+from tlaudit.checks.target_task import accuracies, no_baseline, recognise_target
 from tlaudit.checks.vocabulary import CLASS_COLUMNS
 from tlaudit.errors import UsageError
 from tlaudit.exhibits import Level, Scatter
@@ -125,7 +125,8 @@ class LingeringCheck:
         recorder = Recorder(QUANTITIES, subject.seed, options.bootstrap, options.confidence)
         source = evidence.source.record.model_copy(update={"labels": subject.source.digest()})
         records = {"source": source, "target": evidence.target}
-        records |= {"val": evidence.val.record} if evidence.val is not None else {}
+        if evidence.val is not None and subject.val is not None:
+            records["val"] = evidence.val.record.model_copy(update={"labels": subject.val.digest()})
         measurements = {m.name: m for m in _measurements(subject.pair, evidence, classes, recorder)}
         resolved: dict[str, Cell] = {
             "k": options.k,
@@ -299,7 +300,7 @@ def _class_rows(
         if isinstance(interval, str):
             reasons.append(interval)
         if "control" not in means:
-            reasons.append(NO_BASELINE)
+            reasons.append(no_baseline(subject.pair) or "")
         source, hybrid = means["source"], means["hybrid"]
         if source == 0:
             reasons.append("retention: the source network gives the class no probability at all")
@@ -352,9 +353,9 @@ def _measurements(pair: Pair, evidence: _Evidence, classes: _Classes, recorder: 
     if classes.control is not None:
         found += _recognised(*names, classes.control, tested, recorder)
     else:
-        found += [recorder.absent(name, NO_BASELINE) for name in names]
+        found += [recorder.absent(name, no_baseline(pair) or "") for name in names]
     for network in ("source", "hybrid", "control"):
-        found += _recognition(network, evidence, classes, recorder)
+        found += _recognition(network, evidence, classes, recorder, if_none=no_baseline(pair) or "")
     return (*found, *accuracies(pair, evidence.val, recorder))
 
 
@@ -366,11 +367,13 @@ def _recognised(count: str, fraction: str, mask: Tensor, tested: int, recorder: 
     ]
 
 
-def _recognition(network: str, evidence: _Evidence, classes: _Classes, recorder: Recorder) -> list[Measurement]:
+def _recognition(
+    network: str, evidence: _Evidence, classes: _Classes, recorder: Recorder, *, if_none: str
+) -> list[Measurement]:
     """How well a network knows the source classes: the tested ones by probability, all images by top-1."""
     probability, top1 = f"{network}.mean_probability", f"{network}.source_top1"
     if network not in classes.means:
-        return [recorder.absent(probability, NO_BASELINE), recorder.absent(top1, NO_BASELINE)]
+        return [recorder.absent(probability, if_none), recorder.absent(top1, if_none)]
     right = evidence.source.right[network]
     return [
         recorder.mean(probability, classes.means[network][classes.tested], if_none=NONE_TESTED),

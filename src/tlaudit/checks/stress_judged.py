@@ -62,7 +62,7 @@ def summary(told: Told) -> str:
     """
     control, worst = told.trials[0.0], next(iter(_costly(told)), told.worst)
     plain, n = sum(control.clean), len(control.clean)
-    text = f"Trained on without squares the network gets {plain / n:.1%} of {n} clean test images right"
+    text = f"Trained on without squares the source network gets {plain / n:.1%} of {n} clean test images right"
     if worst is None:
         return f"{text} ({sum(told.before) / n:.1%} before)."
     trial = told.trials[worst]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,7 +54,11 @@ def recognise_source(subject: Subject, *, control: bool = True) -> Recognition:
         DataError: If no image can be read, or a network gives NaN.
     """
     if subject.survey is not None:
-        return subject.survey.recognition
+        found = subject.survey.recognition
+        if control or "control" not in found.own:
+            return found
+        own, right = ({n: of[n] for n in of if n != "control"} for of in (found.own, found.right))
+        return replace(found, own=own, right=right)
     return recognise(
         subject, subject.source, _asked(subject, control=control), LABEL, subject.mixed(subject.source.images)
     )

@@ -23,6 +23,13 @@ NO_BASELINE = "no baseline was given (--baseline)"
 NO_VALIDATION = "no validation images were given (--val-data)"
 
 
+def no_baseline(pair: Pair) -> str | None:
+    """Why the pair has no baseline, or None if it has one: none was given, or the one that was does not fit."""
+    if pair.baseline is not None:
+        return None
+    return NO_BASELINE if pair.baseline_left_out is None else f"the baseline is left out: {pair.baseline_left_out}"
+
+
 @dataclass(frozen=True)
 class TargetClasses:
     """Which class of the finetuned network each target image shows.
@@ -69,7 +76,7 @@ def recognise_target(subject: Subject) -> Recognition | None:
 def other_task(pair: Pair) -> str | None:
     """Why the baseline's outputs cannot be compared with the finetuned network's, or None if they can."""
     if pair.baseline is None:
-        return NO_BASELINE
+        return no_baseline(pair)
     ours, theirs = pair.finetuned, pair.baseline
     if theirs.num_classes != ours.num_classes:
         return f"the baseline has {theirs.num_classes} classes, the finetuned network {ours.num_classes}"
@@ -89,7 +96,7 @@ def accuracies(pair: Pair, val: Recognition | None, recorder: Recorder) -> list[
     found = []
     for name, network in (("target.accuracy", "finetuned"), ("baseline.target_accuracy", "baseline")):
         if val is None or network not in val.right:
-            reason = NO_VALIDATION if val is None else other_task(pair) or NO_BASELINE
+            reason = NO_VALIDATION if val is None else other_task(pair) or no_baseline(pair) or NO_BASELINE
             found.append(recorder.absent(name, reason))
         elif pair.finetuned.num_classes == 1:
             found.append(recorder.absent(name, "with one class every prediction is right"))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlaudit.cli import streams
 from tlaudit.cli.audit import audit
 from tlaudit.cli.compare import compare
 from tlaudit.cli.demo import demo
@@ -25,7 +26,7 @@ from tlaudit.cli.schema import schema
 from tlaudit.cli.screen import screen
 from tlaudit.cli.stress import stress
 from tlaudit.errors import TlauditError, UsageError
-from tlaudit.files import crash_line, keep_traceback
+from tlaudit.files import crash_details, crash_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +81,10 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             # Its code would be taken for ours: 0 for done, 1 for "the answer is no".
             raise _stop(f"code of the model's own ended the program (exit code {stop.code})", NO_ANSWER) from None
         except BrokenPipeError:
-            # The reader of stdout went away; Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader went away from what is written bit by bit, and never got all of it.
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                with contextlib.suppress(OSError):
+                    streams.abandon(stream)
             raise typer.Exit(NO_ANSWER) from None
         except Exception as error:  # noqa: BLE001 - the outermost frame: a crash is "no answer", not Python's exit code 1
             raise _stop(_crashed(error), NO_ANSWER) from None
@@ -90,7 +93,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _stop(message: str, code: int) -> typer.Exit:
-    typer.echo(f"tlaudit: {message}", err=True)
+    streams.tell(f"tlaudit: {message}\n")
     return typer.Exit(code)
 
 
@@ -101,7 +104,7 @@ def _crashed(error: Exception) -> str:
             "torch and torchvision are of different builds (operator torchvision::nms does not exist). Let torchvision "
             "bring its own torch: pip uninstall -y torch torchvision && pip install torchvision"
         )
-    return f"{crash_line(error)} (details: {keep_traceback(error)})"
+    return f"{crash_line(error)}{crash_details(error)}"
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -129,6 +132,7 @@ def main() -> None:
     The overview of the commands is printed plainly, which takes a third of the time; the long help of a command is
     worth loading what draws its panels.
     """
+    streams.settle()
     if {"-h", "--help", "--version"} & set(sys.argv) and hasattr(signal, "SIGPIPE"):
         # A reader that has seen enough of the help is no error; typer would make it exit code 1.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

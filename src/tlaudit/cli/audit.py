@@ -14,6 +14,9 @@ from tlaudit.cli.subject import load_networks, named_files
 from tlaudit.errors import ReportError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from tlaudit.options import Settings
     from tlaudit.results import AuditReport
 
@@ -47,7 +50,7 @@ def audit(settings: Settings, output: Output) -> None:
     from tlaudit.reports import AUDIT_FORMATS
 
     places = plan(output, AUDIT_FORMATS)
-    _refuse_places(settings, output)
+    _refuse_places(settings, output, places)
     refuse_missing(settings, {"--source": settings.models.source, "--finetuned": settings.models.finetuned})
     pair = load_networks(settings, alike=False)
     from tlaudit.auditing.session import run_audit
@@ -60,13 +63,15 @@ def audit(settings: Settings, output: Output) -> None:
     _refuse_failed(report)
 
 
-def _refuse_places(settings: Settings, output: Output) -> None:
+def _refuse_places(settings: Settings, output: Output, places: Mapping[str, Path | None]) -> None:
     """Find out before the work that something cannot be written, or would be written over something else."""
     from tlaudit.auditing.choice import chosen
     from tlaudit.data.composite_files import refuse_folder
     from tlaudit.data.rows import refuse_rows
 
-    written, read, folder = {"--output": output.path, "--report": output.report}, named_files(settings), None
+    written = {"--report": output.report, **{f"--output ({name})": place for name, place in places.items()}}
+    read: dict[str, Path | None] = {**named_files(settings), "--class-map": settings.data.class_map}
+    folder = None
     if "distraction" in chosen(settings):
         options = settings.distraction
         folder = options.save_composites
@@ -75,7 +80,7 @@ def _refuse_places(settings: Settings, output: Output) -> None:
         if options.save_rows is not None:
             refuse_rows(options.save_rows)
         written |= {"--save-rows": options.save_rows}
-        read |= {"--lingering": options.lingering} if options.lingering is not None else {}
+        read |= {"--lingering": options.lingering}
     keep_apart(written, read, folder)
 
 
@@ -87,4 +92,7 @@ def _refuse_failed(report: AuditReport) -> None:
     """
     failed = [result.check for result in report.checks if result.failure is not None]
     if failed:
-        raise ReportError(f"{len(failed)} of {len(report.checks)} checks could not be made: {', '.join(failed)}")
+        share = f"{len(failed)} of {len(report.checks)} checks could not be made"
+        if len(failed) == len(report.checks):
+            share = "no check could be made" if len(failed) > 1 else "the check could not be made"
+        raise ReportError(f"{share}: {', '.join(failed)}")

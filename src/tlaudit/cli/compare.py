@@ -16,7 +16,7 @@ from tlaudit.cli.options import (
     TopOption,
     VerboseOption,
 )
-from tlaudit.cli.output import deliver, keep_apart, plan
+from tlaudit.cli.output import deliver, keep_apart, plan, written
 
 _PANEL = "What is compared"
 _Reports = Annotated[
@@ -71,7 +71,7 @@ def compare(
     places = plan(output, COMPARISON_FORMATS)
     files = named_files(reports)
     read = {f"report {number}": file for number, file in zip(itertools.count(1), files.values(), strict=False)}
-    keep_apart({"--output": output.path, "--report": output.report}, read)
+    keep_apart(written(output, places), read)
     chosen = None if axes is None else [name.strip() for name in axes.split(",") if name.strip()]
     found = comparison.compare(files, by=by, axes=chosen, reference=reference)
     deliver(found, output, places, COMPARISON_FORMATS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlaudit.cli.flags import DATA, DISTRACTION, EXECUTION, LINGERING, MODELS, PREPROCESS
 from tlaudit.cli.options import Output, configured
-from tlaudit.cli.output import deliver, keep_apart, plan
+from tlaudit.cli.output import deliver, keep_apart, plan, written
 from tlaudit.cli.subject import load_subject, named_files
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def distraction(settings: Settings, output: Output) -> None:
     if options.save_rows is not None:
         refuse_rows(options.save_rows)
     keep_apart(
-        {"--output": output.path, "--report": output.report, "--save-rows": options.save_rows},
+        {**written(output, places), "--save-rows": options.save_rows},
         {"--lingering": options.lingering, **named_files(settings)},
         options.save_composites,
     )

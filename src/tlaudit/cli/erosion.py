@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tlaudit.cli.flags import DATA, EROSION, EXECUTION, MODELS, PREPROCESS
 from tlaudit.cli.options import Output, configured
-from tlaudit.cli.output import deliver, keep_apart, plan
+from tlaudit.cli.output import deliver, keep_apart, plan, written
 from tlaudit.cli.subject import load_subject, named_files, source_only
 from tlaudit.errors import UsageError
 
@@ -23,7 +23,7 @@ def erosion(settings: Settings, output: Output) -> None:
     network stands beside the finetuned one.
     """
     places = plan(output)
-    keep_apart({"--output": output.path, "--report": output.report}, named_files(settings))
+    keep_apart(written(output, places), named_files(settings))
     if settings.erosion.data is None and settings.data.source is None:
         raise UsageError("missing: --data (on the command line or in tlaudit.toml)")
     subject = load_subject(source_only(settings), quiet=output.quiet, needed=(), alike=False)

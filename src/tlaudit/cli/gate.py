@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +18,8 @@ from tlaudit.cli.options import (
     TopOption,
     VerboseOption,
 )
-from tlaudit.cli.output import deliver, keep_apart, plan
+from tlaudit.cli.output import deliver, keep_apart, plan, written
+from tlaudit.cli.streams import show
 from tlaudit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def gate(
     from tlaudit.reports import VERDICT_FORMATS
 
     named = (reports or [], against, checkpoint)
-    output = Output(tuple(formats or ()), path, report, top, quiet, verbose)
+    output = Output(tuple(formats or ()), path, report, top, quiet, verbose, config)
     if explain is not None:
         if output.formats or path is not None or report is not None:
             raise UsageError("--explain writes plain text to stdout; leave out --format, --output and --report")
@@ -81,10 +81,10 @@ def gate(
     places = plan(output, VERDICT_FORMATS)
     read: dict[str, Path | None] = {f"the report {file}": file for file in named[0]}
     read |= {"--policy": policy, "--config": config, "--against": against, "--checkpoint": checkpoint}
-    keep_apart({"--report": report, **{f"--output ({name})": place for name, place in places.items()}}, read)
+    keep_apart(written(output, places), read)
     verdict = _decide(load(policy, config), named, first_release=first_release)
-    deliver(verdict, output, places, VERDICT_FORMATS)
     step_summary.append(VERDICT_FORMATS["markdown"].render(verdict, top))
+    deliver(verdict, output, places, VERDICT_FORMATS)
     if verdict.exit_code:
         raise typer.Exit(verdict.exit_code)
 
@@ -114,4 +114,4 @@ def _explain(
     from tlaudit.policy import explain
 
     verdict = _decide(policy, named, first_release=first_release) if named[0] else None
-    sys.stdout.write(explain(policy, asked, verdict))
+    show(explain(policy, asked, verdict))

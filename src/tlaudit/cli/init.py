@@ -72,7 +72,7 @@ def init(settings: Settings, output: Path, force: bool) -> None:
     if missing := [option for option, spec in needed.items() if spec is None]:
         raise UsageError(f"missing: {' and '.join(missing)}: name the networks that the file is about")
     _refuse_place(output, force=force)
-    keep_apart({"--output": output}, named_files(settings))
+    keep_apart({"--output": output}, {**named_files(settings), "--class-map": settings.data.class_map})
     from tlaudit.scaffold import compose, look_around, next_steps
 
     found = look_around(load_networks(settings, {}, alike=False), settings.data)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tlaudit.cli.flags import DATA, EXECUTION, LINGERING, MODELS, PREPROCESS
 from tlaudit.cli.options import Output, configured
-from tlaudit.cli.output import deliver, keep_apart, plan
+from tlaudit.cli.output import deliver, keep_apart, plan, written
 from tlaudit.cli.subject import load_subject, named_files
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def lingering(settings: Settings, output: Output) -> None:
     mean what they say, --val-data the accuracy on the target task.
     """
     places = plan(output)
-    keep_apart({"--output": output.path, "--report": output.report}, named_files(settings))
+    keep_apart(written(output, places), named_files(settings))
     subject = load_subject(settings, quiet=output.quiet)
     from tlaudit.checks import run_check
 

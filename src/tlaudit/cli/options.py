@@ -55,6 +55,7 @@ class Output:
     top: int
     quiet: bool
     verbose: bool
+    config: Path | None = None
 
 
 _COMMON = (
@@ -97,6 +98,7 @@ def configured(
                 top=values["top"],
                 quiet=values["quiet"],
                 verbose=values["verbose"],
+                config=values["config"],
             )
             overrides = {s: {flag.key: values[flag.parameter_name] for flag in flags[s]} for s in sections}
             private = {parameter.name: values[parameter.name] for parameter in own if parameter.name not in common}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
+from tlaudit.cli.streams import hand_over, show, tell
 from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, write_atomically
 
@@ -31,8 +32,10 @@ def plan(output: Output, formats: Mapping[str, Format] | None = None) -> dict[st
         For each format the file it goes to, ``None`` for stdout. A ``--report`` comes on top.
 
     Raises:
-        UsageError: If a format is unknown, two would go to stdout, or a file cannot be written.
+        UsageError: If a format is unknown, two would go to stdout, or a file cannot be written, or would be written
+            over the configuration file, be it named or found.
     """
+    from tlaudit.config import found
     from tlaudit.reports import FORMATS
 
     formats = formats or FORMATS
@@ -40,6 +43,8 @@ def plan(output: Output, formats: Mapping[str, Format] | None = None) -> dict[st
         if output.report.suffix.lower() not in {".html", ".htm"}:
             raise UsageError(f"{output.report}: a report is HTML; name a file that ends in .html")
         refuse_unwritable(output.report)
+    settings = {"--config": output.config, "the configuration": found()}
+    keep_apart({"--report": output.report}, settings)
     unknown = [name for name in output.formats if name not in formats]
     if unknown:
         raise UsageError(f"unknown format {unknown[0]!r}; known are {', '.join(formats)}")
@@ -60,8 +65,13 @@ def plan(output: Output, formats: Mapping[str, Format] | None = None) -> dict[st
     places = {name: output.path.with_suffix(formats[name].suffix) if several else output.path for name in names}
     for path in places.values():
         refuse_unwritable(path)
-        keep_apart({"--output": path, "--report": output.report}, {})
+        keep_apart({"--output": path, "--report": output.report}, settings)
     return dict(places)
+
+
+def written(output: Output, places: Mapping[str, Path | None], option: str = "--output") -> dict[str, Path | None]:
+    """Give all files that a document goes to, for `keep_apart`: the report, and by format what `option` names."""
+    return {"--report": output.report, **{f"{option} ({name})": place for name, place in places.items()}}
 
 
 def keep_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | None], folder: Path | None = None) -> None:
@@ -96,6 +106,8 @@ def deliver(
 ) -> None:
     """Write each format to its place; the summary goes to stderr where stdout does not show it.
 
+    Files come first and stdout last, so that whoever reads it, or stops reading, has no say in which files there are.
+
     Args:
         document: What is written: a check's result, or another document with its `formats`.
         output: The options.
@@ -104,24 +116,23 @@ def deliver(
         page: The report, where it is about more than the document.
 
     Raises:
-        DataError: If a file cannot be written; the summary has been shown before.
+        DataError: If a file, or stdout, cannot be written; the summary has been shown before.
     """
     from tlaudit.reports import FORMATS
 
     formats = formats or FORMATS
-    if places.get("table", ...) is not None and not output.quiet:
-        _show(document, output, formats["table"], sys.stderr)
+    if places.get("table", ...) is not None and not output.quiet and sys.stderr is not None:
+        tell(_shown(document, output, formats["table"], sys.stderr))
     for name, path in places.items():
         if path is not None:
             _write(path, formats[name].render(document, output.top), output)
-        elif name == "table":
-            _show(document, output, formats[name], sys.stdout)
-        else:
-            sys.stdout.write(formats[name].render(document, output.top))
-    if sys.stdout is not None:
-        sys.stdout.flush()
     if output.report is not None:
         _write(output.report, page or formats["html"].render(document, output.top), output)
+    for name in (name for name, path in places.items() if path is None):
+        if name == "table":
+            show(_shown(document, output, formats[name], sys.stdout))
+        else:
+            hand_over(formats[name].render(document, output.top))
 
 
 def _write(path: Path, text: str, output: Output) -> None:
@@ -130,23 +141,22 @@ def _write(path: Path, text: str, output: Output) -> None:
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     if not output.quiet:
-        sys.stderr.write(f"written: {path}\n")
+        tell(f"written: {path}\n")
 
 
-def _show(document: Document, output: Output, table: Format, stream: TextIO) -> None:
+def _shown(document: Document, output: Output, table: Format, stream: TextIO) -> str:
     """In colours and as wide as the terminal; plainly where it is none.
 
-    The text is drawn first and then written: rich would end the program with code 1 where the reader went away.
+    The text is drawn and not printed: rich would end the program with code 1 where the reader went away.
     """
     from rich.console import Console
 
     console = Console(file=stream, highlight=False)
     if not console.is_terminal or table.view is None:
-        stream.write(table.render(document, output.top))
-        return
+        return table.render(document, output.top)
     with console.capture() as capture:
         console.print(table.view(document, output.top, console.width))
-    stream.write(capture.get())
+    return capture.get()
 
 
 class ProgressBar:

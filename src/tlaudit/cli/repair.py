@@ -21,7 +21,7 @@ from tlaudit.cli.flags import (
     REPAIR_TRAINING,
 )
 from tlaudit.cli.options import OUTPUT_PANEL, Output, configured
-from tlaudit.cli.output import ProgressBar, deliver, keep_apart, plan
+from tlaudit.cli.output import ProgressBar, deliver, keep_apart, plan, written
 from tlaudit.cli.subject import named_files
 from tlaudit.errors import DivergedError, UsageError
 
@@ -137,7 +137,7 @@ def repair(
     if settings.models.source is None:
         raise UsageError("missing: --source (on the command line or in tlaudit.toml)")
     keep_apart(
-        {"--output": output.path, "--result": result, "--steps": steps, "--report": output.report},
+        {**written(document, places, "--result"), "--output": output.path, "--steps": steps},
         named_files(settings),
     )
     from tlaudit.distributed import joined

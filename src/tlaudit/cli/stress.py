@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tlaudit.cli.flags import DATA, EXECUTION, MODELS, PREPROCESS, STRESS, STRESS_TRAINING
 from tlaudit.cli.options import Output, configured
-from tlaudit.cli.output import deliver, keep_apart, plan
+from tlaudit.cli.output import deliver, keep_apart, plan, written
 from tlaudit.cli.subject import load_subject, named_files, source_only
 from tlaudit.errors import UsageError
 
@@ -38,7 +38,7 @@ def stress(settings: Settings, output: Output) -> None:
         update={"finetuned": models.source, "arch": models.source_arch or models.arch, "baseline": None}
     )
     settings = settings.model_copy(update={"models": alone})
-    keep_apart({"--output": output.path, "--report": output.report}, named_files(settings))
+    keep_apart(written(output, places), named_files(settings))
     subject = load_subject(source_only(settings), quiet=output.quiet, needed=("source",))
     from tlaudit.checks import run_check
     from tlaudit.models.runtime import keep_memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from tlaudit.errors import ReportError, UsageError
@@ -81,7 +82,9 @@ def _refuse(board: Board, metric: str, option: str) -> None:
         unused = [one for one in board.audited for result in one.results.values() if _has(result.measurements, metric)]
         if unused:
             raise ReportError(f"{metric}: not all candidates have the check that measures it; see {unused[0].name}")
-        if known(metric) and "*" not in metric:
+        if "*" in metric:
+            raise UsageError(f"{option}: expected the name of one measurement, got a pattern{_fitting(board, metric)}")
+        if known(metric):
             raise ReportError(f"{metric}: no check that measures it was made of all candidates")
         near = nearest(metric, board.names)
         hint = f"; did you mean {near!r}?" if near else ""
@@ -91,6 +94,15 @@ def _refuse(board: Board, metric: str, option: str) -> None:
     if not board.somewhere(metric):
         reasons = "; ".join(f"{one.name}: {board.reason(one.name, metric)}" for one in board.audited)
         raise ReportError(f"{metric}: no candidate has it ({reasons})")
+
+
+def _fitting(board: Board, pattern: str, most: int = 10) -> str:
+    """The measurements that a pattern fits, to choose one of."""
+    names = [name for name in board.names if fnmatchcase(name, pattern)]
+    if not names:
+        return f", which fits no measurement of these reports: {pattern}"
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f": {pattern} fits {', '.join(names[:most])}{more}"
 
 
 def _has(measurements: Sequence[Measurement], metric: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tlaudit.comparisons import Candidate
 from tlaudit.documents import read_report, report_of
 from tlaudit.errors import UsageError
+from tlaudit.records import writable
 from tlaudit.results import AuditReport, CheckResult
 
 if TYPE_CHECKING:
@@ -72,11 +73,13 @@ def gather(reports: Mapping[str, Given] | Sequence[Given]) -> tuple[Audited, ...
         UsageError: If there are fewer than two, a name is empty, or two are the same report.
         ReportError: If a file is no report.
     """
-    named = list(reports.items()) if isinstance(reports, Mapping) else list(zip(_names(reports), reports, strict=True))
+    given = reports.items() if isinstance(reports, Mapping) else zip(_names(reports), reports, strict=True)
+    named = [(writable(name), report) for name, report in given]
     if len(named) < 2:
         raise UsageError(f"a comparison needs at least two reports, got {len(named)}")
     if not all(name.strip() for name, _ in named):
         raise UsageError("a candidate needs a name that is not empty (NAME=FILE)")
+    _refuse_namesakes([name for name, _ in named])
     found = tuple(_audited(name, given) for name, given in named)
     _refuse_twice(found)
     return found
@@ -99,11 +102,9 @@ def named_files(arguments: Sequence[str]) -> dict[str, Path]:
         elif not name.strip() or not path:
             raise UsageError(f"{argument}: expected FILE or NAME=FILE")
         else:
-            pairs.append((name, Path(path)))
+            pairs.append((writable(name), Path(path)))
     given = [name for name, _ in pairs if name is not None]
-    twice = [name for name, count in Counter(given).items() if count > 1]
-    if twice:
-        raise UsageError(f"two candidates are called {twice[0]!r}; give each a name of its own (NAME=FILE)")
+    _refuse_namesakes(given)
     plain = iter(_told_apart([path for name, path in pairs if name is None], given))
     return {name if name is not None else next(plain): path for name, path in pairs}
 
@@ -118,18 +119,25 @@ def _names(reports: Sequence[Given]) -> list[str]:
 
 
 def _told_apart(paths: Sequence[Path], taken: Collection[str]) -> list[str]:
-    """The stem of each file, with as many folders before it as tell it from the others."""
-    parts = [path.absolute().with_suffix("").parts for path in paths]
-    depths = [1] * len(paths)
+    """The stem of each file, with as many folders before it as tell it from the others.
+
+    What differs in its suffix alone, or not at all, is told apart by a number: no folder would do that.
+    """
+    parts = [tuple(map(writable, _stem_and_folders(path))) for path in paths]
+    depths = dict.fromkeys(parts, 1)
     while True:
-        names = ["/".join(own[-depth:]) for own, depth in zip(parts, depths, strict=True)]
-        counts = Counter([*names, *taken])
-        grown = [
-            min(depth + (counts[name] > 1), len(own)) for name, depth, own in zip(names, depths, parts, strict=True)
-        ]
+        names = {own: "/".join(own[-depth:]) for own, depth in depths.items()}
+        counts = Counter([*names.values(), *taken])
+        grown = {own: min(depth + (counts[names[own]] > 1), len(own)) for own, depth in depths.items()}
         if grown == depths:
-            return _numbered(names, taken)
+            return _numbered((names[own] for own in parts), taken)
         depths = grown
+
+
+def _stem_and_folders(path: Path) -> tuple[str, ...]:
+    """The parts of a path from below the root on, the last without its suffix."""
+    full = path.absolute().with_suffix("")
+    return full.parts[1:] if full.anchor else full.parts
 
 
 def _numbered(names: Iterable[str], taken: Collection[str]) -> list[str]:
@@ -163,6 +171,12 @@ def _network(results: Iterable[CheckResult]) -> ModelRecord | None:
 def _audited(name: str, given: Given) -> Audited:
     report = read_report(Path(given)) if isinstance(given, str | Path) else report_of(given)
     return Audited(name, report.source, {result.check: result for result in report.results})
+
+
+def _refuse_namesakes(names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UsageError(f"two candidates are called {twice[0]!r}; give each a name of its own (NAME=FILE)")
 
 
 def _refuse_twice(found: Sequence[Audited]) -> None:

@@ -62,7 +62,7 @@ def ranking_table(
             }
         )
     best = [by, *(metric for metric in shown[:3] if metric != by)]
-    brief = ("rank", "candidate", "architecture", "target_images", *_bounded(best), "not_told_apart_from", "on_front")
+    brief = ("rank", "candidate", "architecture", "target_images", *best, "not_told_apart_from", "on_front")
     return Table(
         title=f"Ranking by {by}", columns=columns, rows=tuple(rows), worst=tuple(range(len(rows))), brief=brief
     )
@@ -94,7 +94,7 @@ def changes_table(board: Board, order: Sequence[str], reference: str, shown: Ite
         if name != reference and (board.value(name, metric), board.value(reference, metric)) != (None, None)
     ]
     title = f"Changes against {reference}" if brief else f"Changes of the other measurements against {reference}"
-    names = ("measurement", "candidate", "reference", "value", "change", "low", "high", "outcome")
+    names = ("measurement", "candidate", "reference", "value", "change", "outcome")
     return Table(
         title=title, columns=columns, rows=tuple(rows), worst=tuple(range(len(rows))) if brief else (), brief=names
     )
@@ -127,7 +127,7 @@ def front_table(board: Board, order: Sequence[str], axes: tuple[str, str], front
         columns=columns,
         rows=tuple(rows),
         worst=tuple(range(len(rows))),
-        brief=("candidate", *_bounded(axes), "on_front", "beaten_by"),
+        brief=("candidate", *axes, "on_front", "beaten_by"),
     )
 
 
@@ -158,7 +158,7 @@ def sizes_table(board: Board, metrics: tuple[str, ...]) -> Table | None:
         title="Size of the training set",
         columns=(_ARCHITECTURE, _IMAGES, _CANDIDATE, *_measured(board, metrics), _ABSENT),
         rows=tuple(rows),
-        brief=("architecture", "target_images", "candidate", *_bounded(metrics)),
+        brief=("architecture", "target_images", "candidate", *metrics),
     )
 
 
@@ -195,10 +195,6 @@ def _measured(board: Board, metrics: Iterable[str]) -> list[Column]:
 
 def _cells(board: Board, name: str, metrics: Iterable[str]) -> dict[str, Cell]:
     return {key: cell for metric in metrics for key, cell in board.cells(name, metric).items()}
-
-
-def _bounded(metrics: Iterable[str]) -> list[str]:
-    return [name for metric in metrics for name in (metric, f"{metric}.low", f"{metric}.high")]
 
 
 def _span(ranks: tuple[int, int] | None) -> str | None:

@@ -15,6 +15,7 @@ from tlaudit.comparison.ranking import rank
 from tlaudit.comparison.tables import changes_table, front_table, ranking_table, sizes_table
 from tlaudit.comparisons import Comparison
 from tlaudit.errors import UsageError
+from tlaudit.records import writable
 from tlaudit.results import Finding
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def compare(
     """
     audited = gather(reports)
     names = [one.name for one in audited]
-    base = names[0] if reference is None else reference
+    base = names[0] if reference is None else writable(reference)
     if base not in names:
         raise UsageError(f"--reference: there is no candidate {base!r}; there are {', '.join(names)}")
     checks = shared_checks(audited)
@@ -146,11 +147,11 @@ def _summary(board: Board, places: list[Place], front: Mapping[str, Standing], a
     names = _listed([place.name for place in best])
     text = f"{names} {'is' if len(best) == 1 else 'are'} best by {by} ({value}, {what.better} is better)"
     ranked = [place for place in places if place.rank is not None]
-    alike = [name for name in best[0].alike if name not in {place.name for place in best}]
+    alike = _not_told_apart(best)
     if len(ranked) == 1:
         text += "; no other has a value."
     elif alike:
-        text += f", but not told apart from {_listed(alike)}."
+        text += f", but {alike}."
     elif len(best) < len(ranked):
         text += ", told apart from all others."
     else:
@@ -159,6 +160,22 @@ def _summary(board: Board, places: list[Place], front: Mapping[str, Standing], a
     if on_front:
         return f"{text} On the Pareto front of {axes[0]} and {axes[1]}: {_listed(on_front)}."
     return f"{text} Nobody has both {axes[0]} and {axes[1]}: there is no Pareto front."
+
+
+def _not_told_apart(best: Sequence[Place]) -> str:
+    """From whom each of the best is not told apart, those of equal value aside; empty if from nobody."""
+    equal = {place.name for place in best}
+    found: dict[tuple[str, ...], list[str]] = {}
+    for place in best:
+        found.setdefault(tuple(name for name in place.alike if name not in equal), []).append(place.name)
+    if len(found) == 1:
+        others = next(iter(found))
+        return f"not told apart from {_listed(others)}" if others else ""
+    return "; ".join(
+        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} not told apart from {_listed(others)}"
+        for others, names in found.items()
+        if others
+    )
 
 
 def _number(value: float | None, unit: str) -> str:

@@ -16,7 +16,7 @@ import torch
 from tlaudit.data.decoding import EXTENSIONS, UNREADABLE, FileDigest, read
 from tlaudit.data.folders import Listing, list_images, printable, spread
 from tlaudit.data.workers import decode_all
-from tlaudit.errors import DataError, UsageError
+from tlaudit.errors import ClassMatchError, DataError, UsageError
 from tlaudit.results import DataRecord, SkippedImage
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class ImageSet:
             seed: Of that choice.
 
         Raises:
-            UsageError: If the root is no folder, the limit below 1, or an image lies at the root of a labelled set.
+            UsageError: If the root is no folder, or the limit below 1.
+            ClassMatchError: If an image lies at the root of a labelled set.
             DataError: If there is no image, or the root cannot be listed.
         """
         root = Path(root)
@@ -122,7 +123,7 @@ def _require_images(root: Path, listing: Listing, *, labelled: bool) -> None:
         raise DataError(f"{where}: expected images ({', '.join(EXTENSIONS)}), found none; {'; '.join(seen)}")
     loose = [file.name for file in listing.files if file.folder is None]
     if labelled and loose:
-        raise UsageError(
+        raise ClassMatchError(
             f"{where}: expected a folder for each class with its images in it, but {_some(loose)} "
             f"lie{'s' * (len(loose) == 1)} at the top; move images into class folders"
         )
@@ -240,11 +241,12 @@ class ImageStream:
     def _conclude(self) -> None:
         """Say what was skipped, in the order of names, and refuse to go on where too much was."""
         self._skipped.sort(key=lambda skipped: skipped.file)
-        for skipped in self._skipped[:SHOWN]:
-            log.warning("skipped %s: %s", skipped.file, skipped.reason)
-        if len(self._skipped) > SHOWN:
-            log.warning("skipped %d more files; the result names them all", len(self._skipped) - SHOWN)
         where = printable(str(self._images.root))
+        for skipped in self._skipped[:SHOWN]:
+            log.warning("skipped %s: %s", skipped.file, skipped.reason, extra={"about": where})
+        if len(self._skipped) > SHOWN:
+            more = len(self._skipped) - SHOWN
+            log.warning("skipped %d more files; the result names them all", more, extra={"about": where})
         named = _some([f"{skipped.file} ({skipped.reason})" for skipped in self._skipped])
         if self._decoded == 0:
             raise DataError(f"{where}: none of {len(self._images.items)} images can be used: {named}")

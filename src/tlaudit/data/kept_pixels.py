@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tlaudit.data.decoding import DecodedBatch, decode_batch
+from tlaudit.data.decoding import DecodedBatch, Geometry, decode_batch
 from tlaudit.data.workers import decode_all
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
-    from tlaudit.data.decoding import FileDigest, Geometry, Pixels
+    from tlaudit.data.decoding import FileDigest, Pixels
     from tlaudit.data.workers import Work
 
 BUDGET = 1 << 30
@@ -27,6 +27,9 @@ BUDGET = 1 << 30
 WORTHWHILE = 0.1
 """A pass makes pixels of another geometry for later ones if at least this share of its files is wanted in it. For
 fewer, decoding those files again costs less than resampling them all once more (ours)."""
+
+
+_NOTHING: frozenset[Geometry] = frozenset()
 
 
 class _File(NamedTuple):
@@ -54,7 +57,7 @@ class KeptPixels:
             budget: Most bytes of pixels.
         """
         self._room = budget
-        self._later: dict[str, set[Geometry]] = {}
+        self._later: dict[str, frozenset[Geometry]] = {}
         self._files: dict[str, _File] = {}
 
     def plan(self, passes: Iterable[tuple[Iterable[str], Iterable[Geometry]]]) -> None:
@@ -63,13 +66,19 @@ class KeptPixels:
         Args:
             passes: In their order, locations of files and the geometries they are wanted in.
         """
-        met: set[str] = set()
+        met: dict[str, frozenset[Geometry]] = {}
+        # There may be millions of files: those that are wanted alike share one set.
+        shared: dict[frozenset[Geometry], frozenset[Geometry]] = {}
         for files, geometries in passes:
-            wanted = tuple(geometries)
+            wanted = frozenset(geometries)
             for file in files:
-                if file in met:
-                    self._later.setdefault(file, set()).update(wanted)
-                met.add(file)
+                known = met.get(file)
+                if known is None:
+                    met[file] = self._later.get(file, _NOTHING)
+                else:
+                    both = known | wanted
+                    met[file] = shared.setdefault(both, both)
+        self._later.update((file, wanted) for file, wanted in met.items() if wanted)
 
     def decode_all(
         self, batches: Sequence[Sequence[str]], geometries: Sequence[Geometry], batch_size: int, workers: int
@@ -108,8 +117,8 @@ class KeptPixels:
         wanted = Counter(geometry for file in files for geometry in self._wanted(file) if geometry not in geometries)
         return sorted(geometry for geometry, count in wanted.items() if count >= WORTHWHILE * len(files))
 
-    def _wanted(self, file: str) -> set[Geometry]:
-        return self._later.get(file, set())
+    def _wanted(self, file: str) -> frozenset[Geometry]:
+        return self._later.get(file, _NOTHING)
 
     def _read(
         self,

@@ -29,6 +29,9 @@ def _families() -> dict[str, Quantity]:
     }
 
 
+CHECKS = ("lingering", "distraction", "erosion", "stress", "screen", "repair", "continual")
+"""Whatever makes results with measurements."""
+
 METRICS: dict[str, Quantity] = {
     **lingering.QUANTITIES,
     **distraction.QUANTITIES,
@@ -65,4 +68,4 @@ def meaning(name: str) -> Quantity | None:
     return next((one for family, one in FAMILIES.items() if fnmatchcase(name, family)), None)
 
 
-__all__ = ["FAMILIES", "METRICS", "Quantity", "known", "meaning", "nearest"]
+__all__ = ["CHECKS", "FAMILIES", "METRICS", "Quantity", "known", "meaning", "nearest"]

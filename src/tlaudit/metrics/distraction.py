@@ -10,16 +10,16 @@ QUANTITIES = {
     "distraction.mean": Quantity(
         "overlap", "lower", "Overlap of the finetuned network's map with the source's, outside the overlay."
     ),
+    "distraction.baseline_mean": Quantity("overlap", "neither", "Distraction of the from-scratch network."),
+    "distraction.excess_over_baseline": Quantity(
+        "overlap", "lower", "Distraction above the from-scratch network's, paired over classes."
+    ),
     "distraction.null_mean": Quantity(
         "overlap",
         "neither",
         "The same against the source's map of another composite of the class.",
     ),
     "distraction.excess_over_null": Quantity("overlap", "lower", "Distraction above that null, paired over classes."),
-    "distraction.baseline_mean": Quantity("overlap", "neither", "Distraction of the from-scratch network."),
-    "distraction.excess_over_baseline": Quantity(
-        "overlap", "lower", "Distraction above the from-scratch network's, paired over classes."
-    ),
     "distraction.null_wilcoxon_p": Quantity("p-value", "neither", "Signed-rank test of the excess over the null."),
     "distraction.baseline_wilcoxon_p": Quantity(
         "p-value", "neither", "Signed-rank test of the excess over the baseline: small if it is no accident."

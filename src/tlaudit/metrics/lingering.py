@@ -18,12 +18,12 @@ QUANTITIES = {
     "control.lingering_count": Quantity("classes", "lower", "Tested classes the from-scratch backbone 'recognises'."),
     "control.lingering_fraction": Quantity("share", "lower", "Those among the tested classes; near 0 if sound."),
     "source.mean_probability": Quantity("probability", "neither", "Tested classes on their images, source network."),
+    "source.source_top1": Quantity("share", "neither", "Source images the source network gets right."),
     "hybrid.mean_probability": Quantity("probability", "lower", "Tested classes, finetuned backbone + source head."),
+    "hybrid.source_top1": Quantity("share", "neither", "Source images finetuned backbone + source head get right."),
     "control.mean_probability": Quantity(
         "probability", "lower", "Tested classes, from-scratch backbone + source head."
     ),
-    "source.source_top1": Quantity("share", "neither", "Source images the source network gets right."),
-    "hybrid.source_top1": Quantity("share", "neither", "Source images finetuned backbone + source head get right."),
     "control.source_top1": Quantity("share", "neither", "Source images from-scratch backbone + source head get right."),
     "target.accuracy": Quantity("share", "higher", "Validation images the finetuned network gets right."),
     "baseline.target_accuracy": Quantity("share", "higher", "Validation images the from-scratch network gets right."),

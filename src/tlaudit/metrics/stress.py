@@ -9,8 +9,10 @@ from tlaudit.metrics.base import Quantity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FIXED = {
+_BEFORE = {
     "stress.clean_accuracy.before": Quantity("share", "neither", "Clean test images the network gets right as it is."),
+}
+_OVER_ALL = {
     "stress.max_drop": Quantity(
         "difference", "lower", "Largest loss of clean accuracy at any ratio, against plain training."
     ),
@@ -20,34 +22,34 @@ _FIXED = {
     "stress.plasticity.area_relearning": Quantity(
         "share", "higher", "Mean clean accuracy while the original task is learnt again after squares."
     ),
-    "stress.plasticity.area_scratch": Quantity(
-        "share", "neither", "The same from scratch, architecture and schedule being equal."
-    ),
-    "stress.plasticity.area_difference": Quantity(
-        "difference", "higher", "The first less the second; below 0, squares left less than nothing to build on."
-    ),
     "stress.plasticity.epochs_relearning": Quantity(
         "epochs", "lower", "Epochs until 0.9 of the accuracy from before is reached again."
     ),
+    "stress.plasticity.area_scratch": Quantity(
+        "share", "neither", "The same from scratch, architecture and schedule being equal."
+    ),
     "stress.plasticity.epochs_scratch": Quantity("epochs", "neither", "The same from scratch."),
+    "stress.plasticity.area_difference": Quantity(
+        "difference", "higher", "The first less the second; below 0, squares left less than nothing to build on."
+    ),
 }
 
 
 def quantities(ratios: Iterable[float]) -> dict[str, Quantity]:
     """Name everything that is measured in a sweep over these ratios."""
-    found = dict(_FIXED)
+    found = dict(_BEFORE)
     for ratio in ratios:
         at = f"{ratio:g}"
         share = f"after training with squares on {100 * ratio:g} % of the images" if ratio else "after plain training"
+        found[f"stress.clean_accuracy.{at}"] = Quantity("share", "higher", f"Clean test images got right {share}.")
+        if ratio:
+            found[f"stress.accuracy_drop.{at}"] = Quantity(
+                "difference", "lower", f"Clean accuracy lost {share}, against that after plain training."
+            )
         found |= {
-            f"stress.clean_accuracy.{at}": Quantity("share", "higher", f"Clean test images got right {share}."),
             f"stress.cka.min.{at}": Quantity("cka", "higher", f"Lowest CKA of any stage with that before, {share}."),
             f"stress.rank_ratio.min.{at}": Quantity(
                 "ratio", "higher", f"Lowest numerical rank of any stage as a share of that before, {share}."
             ),
         }
-        if ratio:
-            found[f"stress.accuracy_drop.{at}"] = Quantity(
-                "difference", "lower", f"Clean accuracy lost {share}, against that after plain training."
-            )
-    return found
+    return found | _OVER_ALL

@@ -34,6 +34,7 @@ class Pair:
         backbone: How many tensors of the backbones matched.
         lineage: Cosines per stage.
         findings: What a reader has to know before believing numbers about this pair.
+        baseline_left_out: Why a baseline that was given is none of the pair; None where it is, or none was given.
     """
 
     source: Model
@@ -43,6 +44,7 @@ class Pair:
     backbone: KeyMatch
     lineage: Lineage
     findings: tuple[Finding, ...]
+    baseline_left_out: str | None = None
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -123,13 +125,14 @@ def join(source: Model, finetuned: Model, baseline: Model | None = None, *, alik
         MismatchError: If the backbones have to be alike, and do not match key by key and shape by shape.
     """
     apart: tuple[Finding, ...] = ()
+    left_out: str | None = None
     if not alike:
         reason = _difference(source, finetuned)
         if reason is not None:
             return _apart(source, finetuned, baseline, reason)
         reason = _difference(source, baseline) if baseline is not None else None
         if reason is not None:
-            baseline, apart = None, (_other_backbone(f"the baseline is left out: {reason}"),)
+            baseline, left_out, apart = None, reason, (_other_backbone(f"the baseline is left out: {reason}"),)
     others = [model for model in (finetuned, baseline) if model is not None]
     head = widest([source.head, *(model.head for model in others)])
     matches = [_match_backbones(source, model, head) for model in others]
@@ -141,7 +144,7 @@ def join(source: Model, finetuned: Model, baseline: Model | None = None, *, alik
         head=head,
     )
     findings = (*apart, *lineage.findings(), *(f for model in others for f in _architectures_differ(source, model)))
-    return Pair(source, finetuned, baseline, head, matches[0], lineage, findings)
+    return Pair(source, finetuned, baseline, head, matches[0], lineage, findings, left_out)
 
 
 def _apart(source: Model, finetuned: Model, baseline: Model | None, reason: str) -> Pair:
@@ -167,7 +170,15 @@ def _apart(source: Model, finetuned: Model, baseline: Model | None, reason: str)
 def _difference(source: Model, other: Model) -> str | None:
     """Why the backbones do not match, or None if they do."""
     try:
-        _match_backbones(source, other, widest([source.head, other.head]))
+        head = widest([source.head, other.head])
+    except MismatchError:
+        # That one module may hold both heads is no help where nothing else is alike either.
+        return (
+            f"the backbones of {source.record.spec} ({source.architecture}) and {other.record.spec} "
+            f"({other.architecture}) do not match: their heads are {source.head} and {other.head}"
+        )
+    try:
+        _match_backbones(source, other, head)
     except MismatchError as error:
         return str(error)
     return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -11,10 +12,24 @@ from tlaudit.options.base import Options, listed
 CheckName = Literal["lingering", "distraction", "erosion", "stress"]
 
 
+def _named(value: object) -> object:
+    """Refuse names that are none, all at once, each with the nearest that is one."""
+    value, names = listed(value), get_args(CheckName)
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError(f"expected at least one of {', '.join(names)}")
+        strangers = [one for one in value if one not in names]
+        if strangers:
+            near = [difflib.get_close_matches(str(one), names, 1) for one in strangers]
+            told = [f"{one!r}{f' (nearest: {n[0]})' if n else ''}" for one, n in zip(strangers, near, strict=True)]
+            raise ValueError(f"no such check: {', '.join(told)}; there are {', '.join(names)}")
+    return value
+
+
 class AuditOptions(Options):
     """Which checks an audit is made of."""
 
-    checks: Annotated[tuple[CheckName, ...], Field(min_length=1), BeforeValidator(listed)] | None = Field(
+    checks: Annotated[tuple[CheckName, ...], Field(min_length=1), BeforeValidator(_named)] | None = Field(
         default=None,
         description="lingering, distraction, erosion, stress; default the first three, and stress where there is a "
         "section [stress].",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -21,6 +22,12 @@ Margin = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Threshold = Literal["min", "max", "max_increase", "max_decrease", "max_relative_increase", "max_relative_decrease"]
 LIMITS: tuple[Threshold, ...] = ("min", "max")
 CHANGES: tuple[Threshold, ...] = ("max_increase", "max_decrease", "max_relative_increase", "max_relative_decrease")
+
+
+def written(limit: float) -> str:
+    """A limit as somebody wrote it, with no digit cut."""
+    short = f"{limit:g}"
+    return short if float(short) == limit else repr(limit)
 
 
 def _known(metric: str) -> str:
@@ -116,7 +123,7 @@ class Rule(Options):
         if not self.thresholds:
             raise ValueError(f"the rule demands nothing; give one of {', '.join((*LIMITS, *CHANGES))}")
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"contradictory thresholds: min {self.min:g} is above max {self.max:g}")
+            raise ValueError(f"contradictory thresholds: min {written(self.min)} is above max {written(self.max)}")
         return self
 
 
@@ -140,9 +147,25 @@ class PolicyOptions(Options):
         for (first, one), (second, other) in combinations(enumerate(self.rules, start=1), 2):
             if one.name == other.name:
                 yield f"both have the id {one.name!r}; give one of them another id", first, second
-            if (one.metric, one.use) != (other.metric, other.use):
-                continue
-            for low, high in ((one.min, other.max), (other.min, one.max)):
-                if low is not None and high is not None and low > high:
-                    words = f"contradictory thresholds of {one.metric}: min {low:g} is above max {high:g}"
-                    yield words, first, second
+            # Of two names, or a name and a pattern, the one that the other covers.
+            covered = [
+                narrow.metric
+                for narrow, wide in ((one, other), (other, one))
+                if fnmatchcase(narrow.metric, wide.metric)
+            ]
+            for least, most in ((one, other), (other, one)) if covered else ():
+                low, high = least.min, most.max
+                if low is not None and high is not None and low > high and _never_above(least.use, most.use):
+                    which = (least.use, most.use) if least.use != most.use else ("", "")
+                    bounds = [f" of the {use} bound" if use else "" for use in which]
+                    words = f"min {written(low)}{bounds[0]} is above max {written(high)}{bounds[1]}"
+                    yield f"contradictory thresholds of {covered[0]}: {words}", first, second
+
+
+def _never_above(one: str, other: str) -> bool:
+    """Whether what one `use` judges is surely not above what the other does.
+
+    An interval's lower bound is not above its upper one. Of the value that is not sure: an interval of resamples may
+    lie beside it.
+    """
+    return one == other or (one, other) == ("lower", "upper")

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlaudit.options.policy import LIMITS
-from tlaudit.policy.wording import apart, relative, step, told
+from tlaudit.policy.wording import apart, beside, relative, step, told
 from tlaudit.verdicts import Condition
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ class _Number(NamedTuple):
 
 
 def hold(rule: Rule, name: str, now: Known, before: Known) -> Iterator[Condition]:
-    """Hold a measurement against each threshold of a rule. Comparisons are exact: a number at its limit meets it.
+    """Hold a measurement against each threshold of a rule; a number at its limit meets it.
+
+    Values are compared exactly. Changes are compared within the rounding of the two numbers they are made of, one unit
+    in the last place of each: from 0.97 to 0.96 is a fall of 0.01, which no floating-point number is.
 
     Args:
         rule: The rule.
@@ -75,12 +78,8 @@ def _number(rule: Rule, known: Known) -> _Number:
         return _Number(None, str(measurement.absent))
     if rule.min_samples is not None and measurement.n < rule.min_samples:
         return _Number(None, f"it rests on {measurement.n}, and the rule asks for {rule.min_samples} (min_samples)")
-    try:
-        number = float(value)
-    except OverflowError:
-        return _Number(None, "it is too large a number")
     if rule.use == "value":
-        return _Number(number)
+        return _Number(float(value))
     bounds = measurement.interval
     if bounds is None:
         why = measurement.interval_absent
@@ -102,7 +101,7 @@ def _against_limit(
 ) -> Condition:
     what, besides = said
     met = value >= limit if kind == "min" else value <= limit
-    number, bound = apart(value, limit, unit, told)
+    number, bound = beside(value, limit, unit, told)
     if kind == "min":
         words = f"not below the {bound} demanded" if met else f"below the {bound} demanded"
     else:
@@ -121,15 +120,26 @@ def _against_previous(
     if not math.isfinite(change):
         why = "the previous number is 0, of which no change is a share" if not before else "it is too large"
         return _open(kind, limit, f"{kind} of {what} cannot be judged: {why}")
-    met = (change if kind.endswith("increase") else -change) <= limit
+    towards = change if kind.endswith("increase") else -change
+    at_limit = abs(towards - limit) <= _rounding(kind, numbers)
+    met = towards <= limit or at_limit
     wording = relative if kind.startswith("max_relative") else step
-    size, bound = apart(abs(change), limit, unit, wording)
+    size, bound = beside(limit if at_limit else abs(change), limit, unit, wording)
     past = "allowed" if met else "allowed at most"
     direction = "rise" if kind.endswith("increase") else "fall"
     then, since = apart(before, now, unit, told)
     moved = f"{'rose' if change > 0 else 'fell'} by {size}, from {then} to {since}" if change else f"stayed at {since}"
     message = f"{what} {moved}{besides}; a {direction} of {bound} is {past}"
     return Condition(kind=kind, limit=limit, value=change, outcome="met" if met else "violated", message=message)
+
+
+def _rounding(kind: ConditionKind, numbers: tuple[float, float]) -> float:
+    """By how much a change may miss what it is of the numbers as they were meant."""
+    before, now = numbers
+    lost = math.ulp(before) + math.ulp(now)
+    if not kind.startswith("max_relative") or not before:
+        return lost
+    return lost / abs(before) + math.ulp((now - before) / before)
 
 
 def _open(kind: ConditionKind, limit: float, message: str) -> Condition:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tlaudit import metrics
 from tlaudit.errors import ReportError, UsageError
-from tlaudit.metrics import lingering
 from tlaudit.policy.conditions import Known
+from tlaudit.policy.expected import check_of, expected
 from tlaudit.policy.rules import fits
 from tlaudit.policy.subjects import REPAIR, SHORT, alone, naming, one_subject, subjects
 from tlaudit.policy.wording import listed
@@ -45,8 +45,8 @@ class Evidence:
         """Names that a pattern means: of what is there, and of what ought to be and was taken out."""
         if "*" not in pattern:
             return [pattern]
-        expected = (name for result in self.results.values() for name in _expected(result))
-        names = (name for name in (*self.measured, *expected) if fits(pattern, name) and not self._other(name))
+        owed = (name for result in self.results.values() for name in expected(result))
+        names = (name for name in (*self.measured, *owed) if fits(pattern, name) and not self._other(name))
         return list(dict.fromkeys(names))
 
     def __getitem__(self, name: str) -> Known:
@@ -78,14 +78,6 @@ class Evidence:
         return any(name.startswith(f"{REPAIR}.{role}.") for role in self.others)
 
 
-def check_of(name: str) -> str:
-    """The check that makes a measurement, or all that a pattern means; empty if it may be any."""
-    if name in lingering.QUANTITIES or ("*" in name and any(fits(name, known) for known in lingering.QUANTITIES)):
-        return "lingering"
-    first = name.split(".", maxsplit=1)[0]
-    return "" if "*" in first else first
-
-
 def gather(reports: Sequence[Report], checkpoint: str | None = None, named: str = "the checkpoint") -> Evidence:
     """Take reports together.
 
@@ -99,19 +91,16 @@ def gather(reports: Sequence[Report], checkpoint: str | None = None, named: str 
 
     Raises:
         UsageError: If a check is in two of them, or they are about different networks.
-        ReportError: If they are about another network than the checkpoint, or one says of no network.
+        ReportError: If they are about another network than the checkpoint, one says of no network, or two checks hold a
+            measurement of one name.
     """
     pairs = [(report, result) for report in reports for result in report.results]
-    results: dict[str, tuple[Report, CheckResult]] = {}
     for report, result in pairs:
-        if result.check in results:
-            first = results[result.check][0].source.path
-            both = f"twice in {first}" if first == report.source.path else f"in {first} and in {report.source.path}"
-            raise UsageError(f"tlaudit {result.check} is {both}; give each check once")
         if not subjects(result):
             raise ReportError(f"{report.source.path}: names no network that it is about; run the check again")
-        results[result.check] = report, result
+    # Whoever gives reports of two networks has each check twice as well, and wants to know the first of it first.
     subject, several = one_subject(pairs, checkpoint, named)
+    results = _each_once(pairs)
     roles = {one.role for _, result in pairs for one in subjects(result) if one.role}
     kept = {one.role for _, result in pairs for one in subjects(result) if one.sha256 == subject}
     known = subject is not None and not subject.startswith("?")
@@ -122,21 +111,32 @@ def gather(reports: Sequence[Report], checkpoint: str | None = None, named: str 
     left_out = {check: why for report in reports for check, why in report.left_out.items() if check not in results}
     return Evidence(
         sources=tuple(sources),
-        results={check: result for check, (_, result) in results.items()},
+        results=results,
         left_out=left_out,
         others=frozenset(roles - kept) if subject is not None else frozenset(),
         findings=tuple(_findings(reports, known=known, several=several)),
     )
 
 
-def _expected(result: CheckResult) -> Iterator[str]:
-    """Names that the result of a check holds unless somebody took them out."""
-    yield from (name for name in metrics.METRICS if check_of(name) == result.check)
-    if result.check == "erosion" and "stages" in result.tables:
-        stages = [row.get("stage") for row in result.tables["stages"].rows if row.get("network") == "finetuned"]
-        names = [f"erosion.{kind}.{stage}" for stage in stages for kind in ("cka", "rank_ratio")]
-        # Networks of different architectures have stages and no measurements of each.
-        yield from names if any(one.name in names for one in result.measurements) else ()
+def _each_once(pairs: Sequence[tuple[Report, CheckResult]]) -> dict[str, CheckResult]:
+    """The results by check; neither a check nor a measurement may be in two of them."""
+    results: dict[str, tuple[Report, CheckResult]] = {}
+    holders: dict[str, tuple[Report, CheckResult]] = {}
+    for report, result in pairs:
+        if result.check in results:
+            first = results[result.check][0].source.path
+            both = f"twice in {first}" if first == report.source.path else f"in {first} and in {report.source.path}"
+            raise UsageError(f"tlaudit {result.check} is {both}; give each check once")
+        results[result.check] = report, result
+        for one in result.measurements:
+            if one.name in holders:
+                told = [
+                    f"{where.source.path} (tlaudit {what.check})"
+                    for where, what in (holders[one.name], results[result.check])
+                ]
+                raise ReportError(f"{_and(told)} both hold {one.name}, which one check measures; run the checks again")
+            holders[one.name] = report, result
+    return {check: result for check, (_, result) in results.items()}
 
 
 def _findings(reports: Sequence[Report], *, known: bool, several: int) -> Iterator[Finding]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from tlaudit import metrics
 from tlaudit.errors import UsageError
+from tlaudit.options.policy import written
 from tlaudit.policy.rules import fits
-from tlaudit.policy.wording import relative, step, told
+from tlaudit.policy.wording import relative, step, told, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,13 +45,14 @@ _DEMANDS = {
 }
 
 
-def explain(policy: Policy, asked: str, verdict: Verdict | None = None) -> str:
+def explain(policy: Policy, asked: str, verdict: Verdict | None = None, today: date | None = None) -> str:
     """Say in plain words what a rule demands, what its measurement means, and how reports did by it.
 
     Args:
         policy: The rules.
         asked: Id or metric of a rule, or the name of a measurement that a rule's pattern means.
         verdict: What the policy makes of reports, if there are any.
+        today: Day on which waivers are looked at; the verdict's, or today in UTC, if left out.
 
     Returns:
         Lines of text, for each rule that is meant.
@@ -64,10 +67,13 @@ def explain(policy: Policy, asked: str, verdict: Verdict | None = None) -> str:
         near = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(rule.name for rule in policy.rules)}"
         raise UsageError(f"--explain {asked}: the policy has no such rule; {hint}")
-    return "\n".join(_plain(line) for index, rule in chosen for line in _lines(policy, index, rule, verdict)) + "\n"
+    if today is None:
+        today = date.fromisoformat(verdict.judged_on) if verdict is not None else datetime.now(tz=UTC).date()
+    lines = (line for index, rule in chosen for line in _lines(policy, index, rule, verdict, today))
+    return "\n".join(_plain(line) for line in lines) + "\n"
 
 
-def _lines(policy: Policy, index: int, rule: Rule, verdict: Verdict | None) -> Iterator[str]:
+def _lines(policy: Policy, index: int, rule: Rule, verdict: Verdict | None, today: date) -> Iterator[str]:
     unit = getattr(metrics.meaning(rule.metric), "unit", None)
     yield f"{rule.name} ({policy.place(index)})"
     yield from _rows("measurement", _meanings(rule.metric))
@@ -80,7 +86,9 @@ def _lines(policy: Policy, index: int, rule: Rule, verdict: Verdict | None) -> I
     if rule.if_any is not None:
         yield from _rows("if_any", [f"where {rule.if_any} is 0 there is nothing to measure, and no number is missed"])
     if rule.waive is not None:
-        yield from _rows("waived", [f"until {rule.waive.until.isoformat()}: {rule.waive.reason}"])
+        day = rule.waive.until.isoformat()
+        until = f"until {day}" if today <= rule.waive.until else f"not any more, the waiver ended on {day}"
+        yield from _rows("waived", [f"{until}: {rule.waive.reason}"])
     if verdict is not None:
         rulings = [ruling for ruling in verdict.rulings if ruling.rule == rule.name]
         yield from _rows("outcome", [f"{ruling.outcome}: {ruling.message}" for ruling in rulings])
@@ -88,7 +96,7 @@ def _lines(policy: Policy, index: int, rule: Rule, verdict: Verdict | None) -> I
 
 def _demand(kind: str, limit: float, unit: str | None) -> str:
     wording = relative if "relative" in kind else step if "crease" in kind else told
-    return f"{_DEMANDS[kind].format(wording(limit, unit, 0))} ({kind} = {limit:g})"
+    return f"{_DEMANDS[kind].format(whole(limit, unit, wording))} ({kind} = {written(limit)})"
 
 
 def _meanings(pattern: str) -> Iterator[str]:

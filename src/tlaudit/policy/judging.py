@@ -45,9 +45,15 @@ class Case:
 
     @cached_property
     def incomparable(self) -> dict[str, list[str]]:
-        """Why the previous result of a check may not be compared with today's, by check."""
-        before = self.before.results if self.before is not None else {}
-        return {check: incomparable(before[check], now) for check, now in self.now.results.items() if check in before}
+        """Why a measurement of the previous report may not be compared with today's, by name; those of both reports."""
+        if self.before is None:
+            return {}
+        before, now = self.before, self.now
+        return {
+            name: incomparable(before.results[check], now.results[check], name)
+            for name, check in before.measured.items()
+            if check in now.results
+        }
 
     def earlier(self, name: str) -> Known:
         """The measurement in the previous report, if it may be compared with that of today."""
@@ -56,7 +62,7 @@ class Case:
         known = self.before[name]
         if known.measurement is None:
             return Known(None, f"the previous report cannot say: {known.reason}")
-        if why := self.incomparable.get(self.before.measured[name]):
+        if why := self.incomparable.get(name):
             return Known(None, f"the previous report cannot be compared with: {listed(why)}")
         if known.measurement.value is None:
             return Known(None, f"the previous report has no number: {known.measurement.absent}")
@@ -221,10 +227,16 @@ def _beside(case: Case, before: Evidence) -> Iterator[Finding]:
     if {source.sha256 for source in case.now.sources} & {source.sha256 for source in before.sources}:
         message = "The previous report is the very report that is judged, so that nothing can have changed."
         yield Finding(code="gate.same_report", severity="warning", message=message)
-    for check, why in case.incomparable.items():
-        if why:
-            message = f"The previous result of tlaudit {check} cannot be compared with this one: {listed(why)}."
+    for check in (check for check in before.results if check in case.now.results):
+        found = [why for name, why in case.incomparable.items() if before.measured[name] == check]
+        reasons = list(dict.fromkeys(reason for why in found for reason in why))
+        if reasons:
+            part = "" if all(found) else "all of "
+            message = (
+                f"The previous result of tlaudit {check} cannot be compared with {part}this one: {listed(reasons)}."
+            )
             yield Finding(code="gate.incomparable", severity="warning", message=message)
+        if found and all(found):
             continue
         for remark in remarks(before.results[check], case.now.results[check]):
             message = f"tlaudit {check}, previous report and this one: {remark}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,13 +39,33 @@ def relative(value: float, _unit: str | None, digits: int = 0) -> str:
     return f"{100 * value:.{1 + digits}f} %"
 
 
-def apart(one: float, other: float, unit: str | None, wording: Wording) -> tuple[str, str]:
+def beside(value: float, limit: float, unit: str | None, wording: Wording) -> tuple[str, str]:
+    """A number and its limit in words that differ if they do, and of the limit no digit cut."""
+    least = next((digits for digits in range(_MOST_DIGITS) if _whole(limit, unit, wording, digits)), 0)
+    return apart(value, limit, unit, wording, least)
+
+
+def apart(one: float, other: float, unit: str | None, wording: Wording, least: int = 0) -> tuple[str, str]:
     """Two numbers in words that differ if the numbers do."""
-    for digits in range(_MOST_DIGITS):
+    for digits in range(least, _MOST_DIGITS):
         words = wording(one, unit, digits), wording(other, unit, digits)
         if one == other or words[0] != words[1]:
             return words
     return repr(one), repr(other)
+
+
+def whole(value: float, unit: str | None, wording: Wording) -> str:
+    """A number that somebody wrote, with no digit cut."""
+    found = (digits for digits in range(_MOST_DIGITS) if _whole(value, unit, wording, digits))
+    digits = next(found, None)
+    return wording(value, unit, digits) if digits is not None else repr(value)
+
+
+def _whole(value: float, unit: str | None, wording: Wording, digits: int) -> bool:
+    """Whether the words with so many more digits say all of the number."""
+    words = wording(value, unit, digits)
+    scale = 100 if words.endswith(("%", "points")) else 1
+    return math.isclose(float(words.split()[0]), scale * value, rel_tol=1e-15)
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

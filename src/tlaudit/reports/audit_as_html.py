@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tlaudit.reports import plain_words, wording
+from tlaudit.reports import next_steps, plain_words
 from tlaudit.reports.pages import SUFFIX, basename, write
 from tlaudit.reports.plain_words import Phrase
 from tlaudit.reports.sections import Section, filled
@@ -12,7 +12,7 @@ from tlaudit.reports.sections import Section, filled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tlaudit.reports.plain_words import Advice
+    from tlaudit.reports.next_steps import Advice
     from tlaudit.results import AuditReport, CheckResult, Finding, Measurement, ModelRecord
 
 __all__ = ["SUFFIX", "render"]
@@ -33,7 +33,7 @@ class Number(NamedTuple):
 class Card(NamedTuple):
     """A check on the front page: what it asks, what it says, where its section is.
 
-    `state` is the verdict, or *failed*.
+    `state` is the verdict, or *failed*; `undecided` says why it is open.
     """
 
     check: str
@@ -43,6 +43,7 @@ class Card(NamedTuple):
     why: str
     state: str
     summary: str
+    undecided: str | None
     numbers: list[Number]
 
 
@@ -60,6 +61,8 @@ class Front(NamedTuple):
     finetuned: ModelRecord | None
     source: ModelRecord | None
     state: str
+    banner: tuple[str, str]
+    again: bool
     accuracy: Measurement | None
     scratch: Measurement | None
     cards: list[Card]
@@ -94,7 +97,7 @@ def render(report: AuditReport, rows: int) -> str:
             report=report,
             front=front,
             sections=sections,
-            banners=plain_words.BANNERS,
+            has_placeholder=next_steps.has_placeholder,
             version=next((v for r in results if (v := r.provenance.versions.get("tlaudit"))), ""),
         )
 
@@ -103,12 +106,15 @@ def render(report: AuditReport, rows: int) -> str:
 
 def _front(report: AuditReport) -> Front:
     models = next((r.provenance.models for r in report.checks if "finetuned" in r.provenance.models), {})
-    failed = any(result.failure is not None for result in report.checks)
+    failed = [result.failure is not None for result in report.checks]
+    state = "failed" if any(failed) and report.verdict == "open" else report.verdict
     return Front(
         name=basename(report.subject),
         finetuned=models.get("finetuned"),
         source=models.get("source"),
-        state="failed" if failed and report.verdict == "open" else report.verdict,
+        state=state,
+        banner=plain_words.BANNERS["nothing" if all(failed) else state],
+        again=next_steps.Recorded.of(report.run.command).again,
         accuracy=_first(report, plain_words.VALIDATION),
         scratch=_first(report, plain_words.SCRATCH),
         cards=[_card(result, f"r{number}") for number, result in enumerate(report.checks)],
@@ -128,7 +134,7 @@ def _card(result: CheckResult, section: str) -> Card:
     plain = plain_words.CHECKS.get(result.check)
     phrases = plain.numbers if plain else {}
     measured = {m.name: m for m in result.measurements if m.value is not None}
-    names = [name for name in dict.fromkeys([*phrases, *result.headline]) if name in measured]
+    names = [name for name in plain_words.leading(result) if name in measured]
     return Card(
         check=result.check,
         section=section,
@@ -137,18 +143,15 @@ def _card(result: CheckResult, section: str) -> Card:
         why=plain.why if plain else "",
         state=_state(result),
         summary=result.failure or result.summary,
+        undecided=next_steps.why_open(result),
         numbers=[_number(measured[name], phrases.get(name)) for name in names[:_NUMBERS]],
     )
 
 
 def _number(of: Measurement, phrase: Phrase | None) -> Number:
     """The measurement in the words of its phrase, or in its own where there is none."""
-    phrase = phrase or Phrase(of.meaning)
-    bounds = of.interval
-    interval = wording.interval(of)
-    if phrase.scale != "plain" and bounds is not None:
-        interval = " to ".join(phrase.number(bound, of.unit) for bound in (bounds.low, bounds.high))
-    return Number(of, phrase.number(of.value or 0, of.unit), interval, phrase.text)
+    value, interval, says = (phrase or Phrase(of.meaning)).told(of)
+    return Number(of, value, interval, says)
 
 
 def _state(result: CheckResult) -> str:
@@ -159,9 +162,10 @@ def _steps(report: AuditReport) -> list[Step]:
     """What can be done, concerns first; checks with the same advice share it."""
     order = {"concern": 0, "failed": 1, "open": 2, "clear": 3}
     steps: list[Step] = []
+    recorded = next_steps.Recorded.of(report.run.command)
     images = next((r.provenance.data["target"].path for r in report.checks if "target" in r.provenance.data), None)
     for result in sorted(report.checks, key=lambda result: order[_state(result)]):
-        advice = plain_words.advice(result, images)
+        advice = next_steps.advice(result, images, recorded)
         same = next((step for step in steps if step.advice == advice), None)
         if same is not None:
             same.checks.append(result.check)

@@ -14,11 +14,11 @@ SUFFIX = ".md"
 
 def render(report: AuditReport, rows: int) -> str:
     """Write verdict, a row a check, the numbers in front, failures, then each check with `rows` rows of each table."""
-    word, sentence = wording.VERDICTS[report.verdict]
+    word, _ = wording.VERDICTS[report.verdict]
     parts = [
         markdown.heading(f"tlaudit audit: {word}", 1),
         markdown.text(report.summary),
-        markdown.text(f"{sentence} Audited: {report.subject}"),
+        markdown.text(f"Audited: {report.subject}"),
         markdown.table(("check", "verdict", "what was found"), audit_told.checks(report)),
     ]
     shown = audit_told.headline(report)

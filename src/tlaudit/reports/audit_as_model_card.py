@@ -3,7 +3,7 @@
 The block between the lines ``---`` is that of a card's ``README.md``: tags, and a ``model-index`` with the measured
 numbers. Hubs take accuracy as a fraction, 0.9 and not 90 (so the cards that their training tools write), and so are all
 shares here. In the text shares stand in percent, as everywhere in tlaudit. A card is published: files and folders are
-named without the path to them.
+named without the path to them, in sentences of the report too (`audit_without_paths`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from tlaudit.quoting import quoted
-from tlaudit.reports import markdown, plain_words, wording
+from tlaudit.reports import audit_without_paths, markdown, plain_words, wording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tlaudit.results import AuditReport, CheckResult, DataRecord, Measurement
 
@@ -112,17 +112,19 @@ def _name(path: str, parents: int = 0) -> str:
 
 def _section(report: AuditReport) -> Iterator[str]:
     word, sentence = wording.VERDICTS[report.verdict]
+    bare = audit_without_paths.of(report)
     yield markdown.heading("Transfer-learning audit", 2)
-    yield f"**{word}.** {sentence} {markdown.text(report.summary)}"
-    yield from markdown.bullets("What was asked, and what was found", map(_answer, report.checks), 3)
+    yield f"**{word}.** {sentence} {markdown.text(bare(report.summary))}"
+    answers = [(question, bare(answer)) for question, answer in map(_answer, report.checks)]
+    yield from markdown.bullets("What was asked, and what was found", answers, 3)
     measured = [m for m in _told(report) if m.value is not None]
     if measured:
         yield markdown.heading("Numbers", 3)
         levels = {m.interval.confidence for m in measured if m.interval}
         share = f"{100 * levels.pop():g} % " if len(levels) == 1 else ""
         yield markdown.measurements(measured, f"{share}interval")
-    yield from markdown.bullets("Limits", (("", line) for line in dict.fromkeys(_limits(report))), 3)
-    yield from markdown.bullets("How it was made", _making(report), 3)
+    yield from markdown.bullets("Limits", (("", line) for line in dict.fromkeys(map(bare, _limits(report)))), 3)
+    yield from markdown.bullets("How it was made", _making(report, bare), 3)
 
 
 def _answer(result: CheckResult) -> tuple[str, str]:
@@ -153,7 +155,7 @@ def _limits(report: AuditReport) -> Iterator[str]:
                 yield f"{role} images: a sample of {data.images + len(data.skipped)} of {data.available}"
 
 
-def _making(report: AuditReport) -> Iterator[tuple[str, str]]:
+def _making(report: AuditReport, bare: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     """What the numbers depend on; each network and set of images once."""
     first = report.checks[0].provenance
     version = first.versions.get("tlaudit", "of an unknown version")
@@ -162,7 +164,8 @@ def _making(report: AuditReport) -> Iterator[tuple[str, str]]:
     networks = (pair for result in report.checks for pair in result.provenance.models.items())
     for role, model in dict(networks).items():
         digest = f"SHA-256 {model.sha256}" if model.sha256 else "no SHA-256"
-        yield f"network ({role})", f"{_name(model.spec)}, {model.architecture}, {model.num_classes} classes, {digest}"
+        what = f"{_name(model.spec)}, {bare(model.architecture)}, {model.num_classes} classes"
+        yield f"network ({role})", f"{what}, {digest}"
     images = (pair for result in report.checks for pair in result.provenance.data.items())
     for role, data in dict(images).items():
         yield f"images ({role})", f"{_name(data.path, parents=1)}, {data.images} images, fingerprint {data.fingerprint}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tlaudit.reports import wording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from tlaudit.comparisons import Comparison
     from tlaudit.records import Cell
@@ -47,9 +47,9 @@ def short_view(table: Table, rows: int) -> View:
         rows: How many rows at the most.
     """
     columns = {column.name: column for column in table.columns}
-    shown = [columns[name] for name in table.brief if not _bound_of(name, table.brief)]
+    shown = [columns[name] for name in table.brief if not _bound_of(name, columns)]
     chosen = [table.rows[number] for number in table.worst[:rows]]
-    body = [[_cell(row, column, table.brief) for column in shown] for row in chosen]
+    body = [[_cell(row, column, columns) for column in shown] for row in chosen]
     counted = f" ({len(chosen)} of {len(table.worst)})" if len(chosen) < len(table.worst) else ""
     return View(
         title=f"{table.title}{counted}",
@@ -71,20 +71,20 @@ def candidates(comparison: Comparison) -> Iterator[tuple[str, str]]:
         )
 
 
-def _bound_of(name: str, brief: Sequence[str]) -> str | None:
+def _bound_of(name: str, columns: Collection[str]) -> str | None:
     """Whose bound a column is: ``x.low`` that of x, and ``low`` that of the change; None if it is none."""
     stem, _, last = name.rpartition(".")
     if last not in _BOUNDS:
         return None
     whole = stem or "change"
-    return whole if whole in brief else None
+    return whole if whole in columns else None
 
 
-def _cell(row: dict[str, Cell], column: Column, brief: Sequence[str]) -> str:
+def _cell(row: dict[str, Cell], column: Column, columns: Collection[str]) -> str:
     value = row[column.name]
     unit = _unit(row, column)
     text = wording.number(value, unit)
-    names = [name for name in brief if _bound_of(name, brief) == column.name]
+    names = [name for name in columns if _bound_of(name, columns) == column.name]
     ends = [row[name] for name in names]
     if len(ends) == len(_BOUNDS) and all(isinstance(end, int | float) for end in ends):
         low, high = (float(end) for end in ends if isinstance(end, int | float))

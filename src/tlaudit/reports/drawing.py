@@ -84,13 +84,13 @@ def as_script(value: object) -> str:
 
 def plain(value: Cell, longest: int = LONGEST_NAME) -> str:
     """A cell as one line of text; a long one loses its end."""
-    text = " ".join(wording.number(value, "text").split())
+    text = wording.visible(wording.number(value, "text"))
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def letters(text: str) -> str:
     """A text as plotly draws it letter by letter: no tag, no entity, no template of its own."""
-    return escape(text, quote=False).replace("%{", "%&#123;")
+    return escape(wording.harmless(text), quote=False).replace("%{", "%&#123;")
 
 
 class Place(NamedTuple):
@@ -105,7 +105,7 @@ def places(values: Sequence[Cell]) -> dict[Cell, Place]:
     found: dict[Cell, Place] = {}
     taken = set()
     for value in dict.fromkeys(values):
-        text = " ".join(wording.number(value, "text").split())
+        text = wording.visible(wording.number(value, "text"))
         if len(text) > LONGEST_PLACE:
             text = f"{text[: LONGEST_PLACE // 3]}…{text[-(LONGEST_PLACE - LONGEST_PLACE // 3 - 1) :]}"
         name, number = text, 2

@@ -2,7 +2,8 @@
 
 A page is one file that opens anywhere, asks no network for anything and runs no script but its own.
 
-Templates escape what they are given; what stands in a page unescaped is the package's own text or plotly's.
+Templates escape what they are given and spell out control characters; what stands in a page unescaped is the package's
+own text or plotly's.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalize,
     )
     environment.filters |= {
         "number": wording.number,
@@ -87,6 +89,7 @@ def environment() -> Environment:
         "basename": basename,
         "clipped": clipped,
         "exactly": lambda value: repr(value) if isinstance(value, float) else wording.number(value, "text"),
+        "is_command": lambda text: text.split(" ", 1)[0] == "tlaudit",
         "words": lambda name: name.replace("_", " "),
     }
     environment.globals |= {
@@ -98,6 +101,11 @@ def environment() -> Environment:
         "failed": plain_words.FAILED,
     }
     return environment
+
+
+def _finalize(value: object) -> object:
+    """What an expression of a template gives, before it is escaped: names may hold what acts on a reader's screen."""
+    return wording.harmless(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def basename(spec: str) -> str:
@@ -121,7 +129,7 @@ def clipped(value: object) -> str:
 
 def size(text: str) -> int:
     """Bytes that a text takes on a page, escaped."""
-    return len(escape(text).encode())
+    return len(escape(wording.harmless(text)).encode())
 
 
 class _Script(NamedTuple):

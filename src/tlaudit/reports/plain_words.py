@@ -1,24 +1,16 @@
 """An audit in plain words, for people who release networks and do not train them.
 
-What a check asks, what its numbers say, and what can be done where it finds something.
+What a check asks, and what its numbers say; what can be done about it is told by `tlaudit.reports.next_steps`.
 """
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tlaudit.reports import wording
 
 if TYPE_CHECKING:
-    from tlaudit.results import CheckResult
-
-
-class Advice(NamedTuple):
-    """What can be done next: a sentence or two, and the commands that do it."""
-
-    text: str
-    commands: tuple[str, ...]
+    from tlaudit.results import CheckResult, Measurement
 
 
 class Phrase(NamedTuple):
@@ -28,13 +20,33 @@ class Phrase(NamedTuple):
         text: What comes after the number.
         scale: *points* and *percent*: the number is told times 100, as so many points or so many percent; *plain*: as
             in every other format.
+        negative: What comes instead after the size of a number below 0.
+        none: What comes instead after a number of 0 or less that means the same as 0.
+        more: What comes instead after a ratio above 1.
     """
 
     text: str
     scale: Literal["plain", "percent", "points"] = "plain"
+    negative: str = ""
+    none: str = ""
+    more: str = ""
 
-    def number(self, value: float, unit: str) -> str:
-        """The value as the phrase goes on from it."""
+    def told(self, of: Measurement) -> tuple[str, str, str]:
+        """Give the number as it is told, its interval, and what goes on from them."""
+        value, bounds = of.value or 0, of.interval
+        turned = bool(self.negative) and value < 0
+        text = self.negative if turned else self.none if self.none and value <= 0 else self.text
+        if self.more and value > 1:
+            text = self.more
+        ends = () if bounds is None else (-bounds.high, -bounds.low) if turned else (bounds.low, bounds.high)
+        if self.negative and bounds is not None and bounds.low < 0 < bounds.high:
+            text = f"{text}; it may be none, or the other way round"
+        interval = " to ".join(self._number(end, of.unit) for end in ends) or "–"
+        if self.scale == "plain" and not turned:
+            interval = wording.interval(of)
+        return self._number(-value if turned else value, of.unit), interval, text
+
+    def _number(self, value: float, unit: str) -> str:
         if self.scale == "plain":
             return wording.number(value, unit)
         return f"{100 * value:.1f}{' %' if self.scale == 'percent' else ''}"
@@ -48,14 +60,12 @@ class Plain(NamedTuple):
         finding: What it comes to where the verdict is a concern.
         why: Why that matters.
         numbers: What the measurements say that tell most, by name.
-        undecided: What would settle it where the verdict is open.
     """
 
     question: str
     finding: str
     why: str
     numbers: dict[str, Phrase]
-    undecided: str
 
 
 CHECKS: dict[str, Plain] = {
@@ -66,45 +76,65 @@ CHECKS: dict[str, Plain] = {
         numbers={
             "lingering.fraction": Phrase("of the things your data never showed are still recognised"),
             "control.lingering_fraction": Phrase("are recognised by a network that never saw them: an accident"),
-            "lingering.pooled_retention": Phrase("of the original network's confidence in them is left", "percent"),
+            "lingering.pooled_retention": Phrase(
+                "of the original network's confidence in them is left",
+                "percent",
+                more="of the original network's confidence in them: none of it was lost",
+            ),
         },
-        undecided="More source images, and a from-scratch network (--baseline) to compare with, make it sharper.",
     ),
     "distraction": Plain(
         question="Do such things get between it and the right answer?",
         finding="Such things get between it and the right answer.",
         why="Pictures of your own task were shown with such a thing behind them, and on plain grey.",
         numbers={
+            "distraction.excess_over_baseline": Phrase(
+                "more attention to such things than a network that never saw them pays",
+                negative="less attention to such things than a network that never saw them pays",
+            ),
+            "distraction.excess_over_null": Phrase(
+                "more attention to such things than by chance", negative="less attention to such things than by chance"
+            ),
             "distraction.flip_rate": Phrase("are right on grey and wrong with such a thing behind them"),
             "distraction.grey_accuracy": Phrase("are right on grey"),
             "distraction.composite_accuracy": Phrase("are right with such a thing behind them"),
-            "distraction.excess_over_baseline": Phrase("more attention to such things than without knowing them"),
-            "distraction.excess_over_null": Phrase("more attention to such things than by chance"),
         },
-        undecided="More composites (--per-class), and a from-scratch network (--baseline) to compare with, make it "
-        "sharper.",
     ),
     "erosion": Plain(
         question="Did finetuning destroy features?",
         finding="Finetuning destroyed features.",
         why="What finetuning destroys is missing in later tasks, and for pictures a little unlike your data.",
         numbers={
-            "erosion.source_accuracy_drop": Phrase("points of the original task's accuracy are lost", "points"),
-            "erosion.rank_ratio.min": Phrase("of the variety of its features is left at the worst stage", "percent"),
-            "erosion.cka.min": Phrase("likeness to the original features at the worst stage; 1 is as they were"),
+            "erosion.source_accuracy_drop": Phrase(
+                "points of the original task's accuracy are lost",
+                "points",
+                negative="points of the original task's accuracy are gained",
+            ),
+            "erosion.rank_ratio.min": Phrase(
+                "of the variety of its features is left at the worst stage",
+                "percent",
+                more="of the variety of its features at the worst stage: none of it was lost",
+            ),
+            "erosion.cka.min": Phrase(
+                "likeness to the original features at the worst stage; 1 is as they were",
+                none="no likeness to the original features at the worst stage: 0 or less is none",
+            ),
         },
-        undecided="More images, in folders of the source's classes, make it sharper.",
     ),
     "stress": Plain(
-        question="How easily would a shortcut in the data destroy what it knows?",
-        finding="A shortcut in the data would destroy much of what it knows.",
-        why="Copies of the network were trained on pictures with a mark that gives the answer away.",
+        question="How easily would a shortcut in the data destroy what the source network knows?",
+        finding="A shortcut in the data would destroy much of what the source network knows.",
+        why="Copies of the source network were trained on pictures with a mark that gives the answer away. It says "
+        "nothing of the finetuned network itself.",
         numbers={
-            "stress.max_drop": Phrase("points of accuracy on clean pictures are lost at worst", "points"),
+            "stress.max_drop": Phrase(
+                "points of accuracy on clean pictures are lost at worst",
+                "points",
+                negative="points of accuracy on clean pictures are gained at worst",
+            ),
             "stress.threshold_ratio": Phrase("of the training pictures with the mark are enough to lose too much"),
             "stress.clean_accuracy.before": Phrase("of clean pictures were right before"),
         },
-        undecided="More test images, or a training that learns the mark (--epochs, --learning-rate), make it sharper.",
     ),
 }
 """In the order of an audit. The numbers stand in the order in which they are shown."""
@@ -115,6 +145,7 @@ SCRATCH = "baseline.target_accuracy"
 BANNERS = {
     "concern": ("Concern", "There is something to act on before it is released."),
     "failed": ("A check failed", "Nothing to act on was found, but not everything could be looked at."),
+    "nothing": ("No answer", "No check could be made: nothing is known of this network."),
     "open": ("Open", "What was measured does not settle it."),
     "clear": ("Clear", "Nothing to act on was found."),
 }
@@ -130,7 +161,8 @@ VERDICTS = {
 }
 """What a policy says of a network, in a word and in a sentence."""
 
-_GATE = "tlaudit gate audit.json"
+LOST_RANK, LOST_ACCURACY = 0.5, 0.05
+"""What `erosion` calls a concern: a share of the rank that is left, and of accuracy that is lost."""
 
 
 def question(check: str) -> str:
@@ -138,45 +170,18 @@ def question(check: str) -> str:
     return CHECKS[check].question if check in CHECKS else check.replace("_", " ").capitalize()
 
 
-def advice(result: CheckResult, images: str | None) -> Advice | None:
-    """What can be done about a result. No promise that it helps.
-
-    Args:
-        result: Of one check.
-        images: Folder of the training images, if it is known.
-
-    Returns:
-        The advice; None where there is nothing to do.
-    """
-    if result.failure is not None:
-        return Advice("Mend what the failure names, and run the audit again; the command is below.", ())
-    if result.verdict == "open":
-        return Advice(CHECKS[result.check].undecided, ()) if result.check in CHECKS else None
-    if result.verdict != "concern" or result.check not in CHECKS:
-        return None
-    if result.check == "stress":
-        return Advice(
-            "Look through the training pictures for marks that go with a class: stamps, borders, devices, places. Look "
-            "at the features after each finetuning, and let a rule of the policy refuse a network that lost them.",
-            ("tlaudit erosion -o erosion.json --report erosion.html", _GATE),
-        )
-    if result.check == "erosion":
-        text = "Finetune again in a way that holds on to the features, and see what that does to the accuracy."
-        return Advice(text, (_repair("ldifs", images), *_judge_again("repaired.safetensors")))
-    text = (
-        "Finetune again in ways that make it forget such things, or learn not to mind them, and see which of them "
-        "does it at what price."
-    )
-    return Advice(text, (_repair("unlearn,composites", images), *_judge_again("repaired.unlearn.safetensors")))
-
-
-def _repair(methods: str, images: str | None) -> str:
-    folder = shlex.quote(images) if images else "FOLDER"
-    return f"tlaudit repair --method {methods} --train-data {folder} -o repaired.safetensors --report repair.html"
-
-
-def _judge_again(checkpoint: str) -> tuple[str, str]:
-    return (
-        f"tlaudit audit --finetuned {checkpoint} -o repaired.json --report repaired.html",
-        "tlaudit gate repaired.json --against audit.json",
-    )
+def leading(result: CheckResult) -> list[str]:
+    """Names of the measurements that tell most, the one on which the verdict rests first."""
+    names = list(CHECKS[result.check].numbers) if result.check in CHECKS else []
+    names = [*dict.fromkeys([*names, *result.headline])]
+    if result.check != "erosion":
+        return names
+    known = {m.name: m for m in result.measurements}
+    rank, drop = known.get("erosion.rank_ratio.min"), known.get("erosion.source_accuracy_drop")
+    lost = drop is not None and drop.interval is not None and drop.interval.low > LOST_ACCURACY
+    low = rank is not None and rank.value is not None and rank.value < LOST_RANK
+    unsure = any(finding.code == "erosion.few_images" for finding in result.findings)
+    first = "erosion.source_accuracy_drop"
+    if result.verdict == "concern":
+        first = "erosion.rank_ratio.min" if low and not (unsure and lost) else first if lost else "erosion.cka.min"
+    return sorted(names, key=lambda name: name != first)

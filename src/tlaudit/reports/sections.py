@@ -144,7 +144,7 @@ def _cells(table: Table, row: dict[str, Cell], header: str | None) -> Iterator[s
     """A cell as people read it; the full value of a number is its title, by which it is sorted as well."""
     for column in table.columns:
         value = row[column.name]
-        shown = wording.number(value, column.unit)
+        shown = wording.harmless(wording.number(value, column.unit))
         title = f' title="{value!r}"' if _is_number(value) and repr(value) != shown else ""
         kinds = ["n"] if _is_number(value) else []
         kinds += [] if column.name in table.brief else ["x"]

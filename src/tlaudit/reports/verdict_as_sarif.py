@@ -58,7 +58,10 @@ def render(verdict: Verdict, rows: int) -> str:  # noqa: ARG001 - a log leaves n
 
 def _rule(ruling: Ruling) -> dict[str, Any]:
     about = [ruling.meaning or "No report has a measurement of this name."]
-    if ruling.better is not None:
+    if "*" in ruling.pattern:
+        # It stands for many measurements, and each result tells its own.
+        about = [f"A rule for every measurement of such a name: {verdict_told.demand(ruling)}."]
+    elif ruling.better is not None:
         about.append(f"Unit: {ruling.unit or 'none'}; {wording.direction(ruling.better)}.")
     explain = f"`tlaudit gate --explain {shlex.quote(ruling.rule)}` says what the rule demands and where it stands."
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlaudit.reports import plain_words, wording
@@ -125,11 +126,18 @@ def demand(ruling: Ruling) -> str:
 def _with_limit(words: dict[str, str], condition: Condition, ruling: Ruling) -> str:
     """The limit as it was written, with no digit cut; a change of a share is in percentage points."""
     unit = "share" if condition.kind.startswith("max_relative") else ruling.unit or ""
-    text = _exact(condition.limit, unit)
+    texts = [_exact(condition.limit, unit, digits) for digits in (6, 9, 12, 15, 17)]
+    text = next((text for text in texts if _whole(text, condition.limit)), texts[-1])
     if condition.kind in {"max_increase", "max_decrease"} and unit == "share":
         points = text.removesuffix(" %")
         text = f"{points} point" if points == "1" else f"{points} points"
     return words[condition.kind].format(text)
+
+
+def _whole(text: str, limit: float) -> bool:
+    """Whether the text says all digits of a limit."""
+    said, percent, _ = text.partition(" %")
+    return math.isclose(float(said), 100 * limit if percent else limit, rel_tol=1e-15)
 
 
 def sentence(ruling: Ruling) -> str:

@@ -31,7 +31,16 @@ _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff
 
 def visible(text: str) -> str:
     """Text in one line in which nothing acts: names of files and classes may hold what moves a terminal's cursor."""
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.split()))
+    return harmless(" ".join(text.split()))
+
+
+def harmless(text: str) -> str:
+    """Text in which nothing acts; lines and tabs stay, for what is shown as it was written."""
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in "\n\t" else _spelt(found[0]), text)
+
+
+def _spelt(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def number(value: Cell, unit: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import shlex
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 from tlaudit.config import FILE_NAME
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 COMPOSITES = 1000
 """So many composites of lingering classes are enough for an answer in minutes on a CPU; the choice is ours."""
 
-CLASSES = 100
+CLASSES = 40
 """At most so many classes share them."""
 
-_FEWEST = 4
-"""Composites a class, however many classes there are."""
+FEWEST = 25
+"""Composites a class, however many classes there are: two that linger make the 50 that the default policy asks for."""
+
+_RATE = "distraction.flip_rate"
 
 _MISSING = {
     "baseline": (
@@ -224,13 +227,18 @@ def _distraction(found: Surroundings) -> Iterator[str]:
     most = found.source_classes * usual.per_class
     classes = min(found.source_classes, CLASSES)
     if most > COMPOSITES:
-        each = max(_FEWEST, COMPOSITES // classes)
+        each = max(FEWEST, COMPOSITES // classes)
         yield from remark(
             f"The paper makes {usual.per_class} composites of every class that lingers, here up to {most}, which wants "
             f"an accelerator. With these settings there are up to {each * classes}, of the classes that are recognised "
             "best, which takes a small network minutes on a CPU (SqueezeNet 1.1: 4 minutes of processor time for a "
             "whole audit with 1000). Fewer make wider intervals; leave the settings out for the paper's."
         )
+        if each < _asked():
+            yield from remark(
+                f"The rule on {_RATE} below gives no answer for fewer than {_asked()} composites in all: if it turns "
+                "out that only one or two classes linger, raise per_class."
+            )
         yield setting("per_class", each)
         if classes < found.source_classes:
             yield setting("max_classes", classes)
@@ -238,6 +246,12 @@ def _distraction(found: Surroundings) -> Iterator[str]:
     else:
         yield from offered(DistractionOptions, "per_class")
     yield from offered(DistractionOptions, "common_classes", "overlay_scale", save_rows="composites.csv")
+
+
+def _asked() -> int:
+    """Composites that the default policy wants."""
+    rules = tomllib.loads(default_policy())["policy"]["rules"]
+    return next(int(rule["min_samples"]) for rule in rules if rule["metric"] == _RATE)
 
 
 def _erosion() -> Iterator[str]:
