@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tlaudit.cli import app as application
 
-REAL = Path(os.environ.get("TLAUDIT_REAL_DATA", "/nonexistent"))
+REAL = Path(os.environ.get("TLAUDIT_REAL_DATA", "/nonexistent")).resolve()
 pytestmark = [
     pytest.mark.realdata,
     pytest.mark.slow,
