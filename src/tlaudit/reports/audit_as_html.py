@@ -97,7 +97,7 @@ def render(report: AuditReport, rows: int) -> str:
             report=report,
             front=front,
             sections=sections,
-            has_placeholder=next_steps.has_placeholder,
+            has_gap=next_steps.has_gap,
             version=next((v for r in results if (v := r.provenance.versions.get("tlaudit"))), ""),
         )
 

@@ -55,7 +55,7 @@ class Recorded(NamedTuple):
         )
 
 
-def has_placeholder(command: str) -> bool:
+def has_gap(command: str) -> bool:
     """Whether a command cannot be run as it stands."""
     return TRAIN_FOLDER in command or REPORT in command
 
