@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 from samples import a_model, a_result
 from tlaudit.results import AuditReport, Column, Interval, Measurement, Table
 
 FINETUNED = "c" * 64
+TODAY = date(2026, 6, 1)
+FLIPS = "distraction.flip_rate"
 
 
 def number(name, value=None, n=900, low=None, high=None, absent=None, unit="share", better="lower"):
@@ -90,3 +93,9 @@ def a_policy(folder, *rules, name="tlaudit.toml"):
     path = folder / name
     path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
     return path
+
+
+def only(verdict):
+    """The one ruling of a verdict."""
+    (ruling,) = verdict.rulings
+    return ruling

@@ -74,6 +74,11 @@ class Column(Record):
     meaning: Sentence
 
 
+def columns(*described: tuple[str, str, str]) -> tuple[Column, ...]:
+    """Make columns of a table, each of its name, its unit and what it holds."""
+    return tuple(Column(name=name, unit=unit, meaning=meaning) for name, unit, meaning in described)
+
+
 class Table(Record):
     """Rows of named cells; an absent cell is ``None`` and another column of its row says why.
 

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 
-from gated import a_check, a_policy, flips, number
+from gated import FLIPS, TODAY, a_check, a_policy, flips, number, only
 from tlaudit.errors import UsageError
 from tlaudit.policy import gate
-
-TODAY = date(2026, 6, 1)
-NAME = "distraction.flip_rate"
-
-
-@pytest.fixture
-def ruled(tmp_path):
-    """The verdict of one rule about one report."""
-
-    def judge(report, rule, **more):
-        return gate(report, policy=a_policy(tmp_path, rule), today=TODAY, **more)
-
-    return judge
-
-
-def only(verdict):
-    (ruling,) = verdict.rulings
-    return ruling
 
 
 @pytest.mark.parametrize(
@@ -64,7 +44,7 @@ def test_changes_are_told_in_words(ruled):
     rose = "distraction.flip_rate rose by 25.0 points, from 50.0 % to 75.0 % (n 900); a rise of 1.0 points is allowed"
     assert message({"max_increase": 0.01}) == f"{rose} at most"
     assert only(ruled(flips(0.5), {"max_decrease": 0}, against=flips(0.5, sha256="d" * 64))).message == (
-        f"{NAME} stayed at 50.0 % (n 900); a fall of 0.0 points is allowed"
+        f"{FLIPS} stayed at 50.0 % (n 900); a fall of 0.0 points is allowed"
     )
     assert "rose by 50.0 %, from 50.0 % to 75.0 % (n 900); a rise of 60.0 % is allowed" in message(
         {"max_relative_increase": 0.6}
@@ -112,7 +92,7 @@ def test_a_change_from_nothing_is_no_answer(ruled, before, reason):
 def test_a_first_release_owes_no_changes(ruled):
     alone = only(ruled(flips(0.5), {"max_increase": 0.1}, first_release=True))
     assert (alone.outcome, alone.blocks) == ("skipped", False)
-    assert alone.message == f"{NAME}: max_increase not judged: this is the first release (--first-release)"
+    assert alone.message == f"{FLIPS}: max_increase not judged: this is the first release (--first-release)"
     for limit, outcome in ((0.6, "passed"), (0.4, "violated")):
         ruling = only(ruled(flips(0.5), {"max": limit, "max_increase": 0.1}, first_release=True))
         assert ruling.outcome == outcome

@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 
-from gated import a_check, a_policy, a_repair, an_audit, flips, number, of_source_alone
+from gated import FLIPS, TODAY, a_check, a_policy, a_repair, an_audit, flips, number, of_source_alone, only
 from tlaudit.errors import ReportError, UsageError
 from tlaudit.policy import gate
 from tlaudit.results import Column, Provenance, Table
-
-TODAY = date(2026, 6, 1)
-NAME = "distraction.flip_rate"
-
-
-@pytest.fixture
-def ruled(tmp_path):
-    """The verdict of one rule about one report."""
-
-    def judge(report, rule, **more):
-        return gate(report, policy=a_policy(tmp_path, rule), today=TODAY, **more)
-
-    return judge
-
-
-def only(verdict):
-    (ruling,) = verdict.rulings
-    return ruling
 
 
 @pytest.mark.parametrize(
     ("rule", "outcome", "message"),
     [
-        ({"max": 0.05}, "violated", f"{NAME} is 13.4 % (n 900), above the 5.0 % allowed"),
-        ({"max": 0.134}, "passed", f"{NAME} is 13.4 % (n 900), not above the 13.4 % allowed"),
-        ({"max": 0.1339999}, "violated", f"{NAME} is 13.40000 % (n 900), above the 13.39999 % allowed"),
-        ({"min": 0.134}, "passed", f"{NAME} is 13.4 % (n 900), not below the 13.4 % demanded"),
-        ({"min": 0.2}, "violated", f"{NAME} is 13.4 % (n 900), below the 20.0 % demanded"),
+        ({"max": 0.05}, "violated", f"{FLIPS} is 13.4 % (n 900), above the 5.0 % allowed"),
+        ({"max": 0.134}, "passed", f"{FLIPS} is 13.4 % (n 900), not above the 13.4 % allowed"),
+        ({"max": 0.1339999}, "violated", f"{FLIPS} is 13.40000 % (n 900), above the 13.39999 % allowed"),
+        ({"min": 0.134}, "passed", f"{FLIPS} is 13.4 % (n 900), not below the 13.4 % demanded"),
+        ({"min": 0.2}, "violated", f"{FLIPS} is 13.4 % (n 900), below the 20.0 % demanded"),
         (
             {"max": 0.15, "use": "upper"},
             "violated",
-            f"the upper bound of {NAME} is 16.0 % (value 13.4 %, n 900), above the 15.0 % allowed",
+            f"the upper bound of {FLIPS} is 16.0 % (value 13.4 %, n 900), above the 15.0 % allowed",
         ),
         ({"max": 0.16, "use": "upper"}, "passed", "the upper bound of"),
         ({"max": 0.11, "use": "lower"}, "violated", "the lower bound of distraction.flip_rate is 12.0 % (value 13.4 %"),
         ({"max": 0.13, "use": "lower"}, "passed", "the lower bound of"),
-        ({"max": 0.05, "min_samples": 900}, "violated", f"{NAME} is 13.4 %"),
+        ({"max": 0.05, "min_samples": 900}, "violated", f"{FLIPS} is 13.4 %"),
         (
             {"max": 0.5, "min_samples": 901},
             "no answer",
-            f"{NAME} cannot be judged: it rests on 900, and the rule asks for 901 (min_samples)",
+            f"{FLIPS} cannot be judged: it rests on 900, and the rule asks for 901 (min_samples)",
         ),
     ],
 )
@@ -124,7 +104,7 @@ def test_no_number_is_never_a_pass(ruled, report, reason, waive, on_missing, exp
     assert (verdict.outcome, verdict.exit_code, ruling.outcome, ruling.blocks) == expected[:4]
     assert codes == nothing
     assert reason in ruling.message
-    assert ruling.metric == NAME
+    assert ruling.metric == FLIPS
     assert ruling.unit == "share"
 
 
@@ -227,7 +207,7 @@ def test_a_waiver_does_not_cover_what_is_not_known(ruled):
     assert only(ruled(flips(0.5), {**rule, "on_missing": "skip"})).outcome == "waived"
     warned = ruled(flips(0.5), {"max": 0.05, "max_increase": 0.1, "severity": "warn"})
     assert (only(warned).outcome, warned.exit_code) == ("no answer", 3)
-    assert only(warned).message.startswith(f"{NAME} is 50.0 % (n 900), above the 5.0 % allowed; max_increase of")
+    assert only(warned).message.startswith(f"{FLIPS} is 50.0 % (n 900), above the 5.0 % allowed; max_increase of")
 
 
 def test_a_violation_beats_what_is_missing(tmp_path):
@@ -275,7 +255,7 @@ def test_what_the_reader_should_know_of_the_reports(ruled):
 
 
 def test_two_checks_cannot_hold_one_measurement(ruled):
-    erosion = a_check("erosion", number(NAME, 0.0))
+    erosion = a_check("erosion", number(FLIPS, 0.0))
     with pytest.raises(
         ReportError, match=r"\(tlaudit distraction\) and .*\(tlaudit erosion\) both hold distraction.fl"
     ):
@@ -291,7 +271,7 @@ def test_reports_of_two_checkpoints_are_told_apart_before_anything_else(ruled):
 
 def test_a_check_that_nobody_makes_is_refused(ruled):
     with pytest.raises(ReportError, match="expected the result of a check, lingering, .*, got one of distractoin"):
-        ruled(a_check("distractoin", number(NAME, 0.0)), {"max": 1})
+        ruled(a_check("distractoin", number(FLIPS, 0.0)), {"max": 1})
 
 
 def checkpoint(folder, content=b"weights"):
@@ -371,7 +351,7 @@ def test_values_are_compared_exactly(ruled):
 
 def test_a_limit_is_told_with_all_its_digits(ruled):
     message = only(ruled(flips(0.5), {"max": 0.01234})).message
-    assert message == f"{NAME} is 50.000 % (n 900), above the 1.234 % allowed"
+    assert message == f"{FLIPS} is 50.000 % (n 900), above the 1.234 % allowed"
 
 
 def test_provenance_without_networks_is_no_crash(ruled):
@@ -399,7 +379,7 @@ def test_where_there_is_nothing_to_measure_no_number_is_missed(ruled, count, val
     ruling = only(ruled(reports, {"max": 0.05, "if_any": "lingering.count"}))
     assert (ruling.outcome, ruling.blocks) == (outcome, outcome in {"violated", "no answer"})
     if outcome == "skipped":
-        assert ruling.message == f"{NAME}: max not judged: lingering.count is 0"
+        assert ruling.message == f"{FLIPS}: max not judged: lingering.count is 0"
     assert only(ruled(reports, {"max": 0.05})).outcome == ("no answer" if outcome == "skipped" else outcome)
 
 
@@ -409,7 +389,7 @@ def test_the_policy_of_the_package_passes_only_what_was_measured(first_release):
         return gate(reports, today=TODAY, first_release=first_release).outcome
 
     excess = "distraction.excess_over_baseline"
-    distraction = a_check("distraction", number(NAME, 0.01), number(excess, 0.01, unit="overlap"))
+    distraction = a_check("distraction", number(FLIPS, 0.01), number(excess, 0.01, unit="overlap"))
     kept = number("lingering.fraction", 0.05), number("target.accuracy", 0.9)
     lingering = a_check("lingering", number("lingering.count", 3, unit="classes"), *kept)
     erosion = a_check("erosion", number("erosion.rank_ratio.min", 0.8))
@@ -418,16 +398,16 @@ def test_the_policy_of_the_package_passes_only_what_was_measured(first_release):
     assert outcome(distraction, erosion) == "no answer"
     assert outcome(distraction, lingering) == "no answer"
     # Without a from-scratch network, or validation images, what can be measured decides.
-    assert outcome(a_check("distraction", number(NAME, 0.01), number(excess)), lingering, erosion) == "pass"
-    assert outcome(a_check("distraction", number(NAME, 0.051), number(excess)), lingering, erosion) == "fail"
-    assert outcome(a_check("distraction", number(NAME, 0.01, n=49), number(excess)), lingering, erosion) == "no answer"
+    assert outcome(a_check("distraction", number(FLIPS, 0.01), number(excess)), lingering, erosion) == "pass"
+    assert outcome(a_check("distraction", number(FLIPS, 0.051), number(excess)), lingering, erosion) == "fail"
+    assert outcome(a_check("distraction", number(FLIPS, 0.01, n=49), number(excess)), lingering, erosion) == "no answer"
     # What could not be compared with the release before is never passed over in silence.
     verdict = gate((distraction, lingering, erosion), today=TODAY, first_release=first_release)
     (accuracy,) = (ruling for ruling in verdict.rulings if ruling.metric == "target.accuracy")
     assert accuracy.outcome == ("skipped" if first_release else "no answer")
     assert ("gate.no_answer" in [finding.code for finding in verdict.findings]) is not first_release
     # Where nothing lingers there is nothing to distract, and that is the best there can be.
-    nothing = a_check("distraction", number(NAME), number(excess))
+    nothing = a_check("distraction", number(FLIPS), number(excess))
     none = a_check("lingering", number("lingering.count", 0, unit="classes"), number("lingering.fraction", 0.0))
     assert outcome(nothing, none, erosion) == "pass"
     # If no class could be tested it is not known whether any lingers.

@@ -14,7 +14,7 @@ from tlaudit.checks import erosion, stress_judged
 from tlaudit.metrics import meaning
 from tlaudit.options.audit import CheckName
 from tlaudit.reports import as_html, audit_as_html, next_steps, pages, plain_words
-from tlaudit.results import AuditReport, CheckResult, Finding
+from tlaudit.results import AuditReport, CheckResult, Finding, Measurement
 
 
 def page_of(*checks: CheckResult, **changes) -> Page:
@@ -223,8 +223,37 @@ def test_advice_names_what_an_audit_has(check, baseline):
                 a_measurement("distraction.excess_over_null", "m", "overlap", "lower", 0.01, -0.02, 0.04),
                 baseline=True,
             ),
-            "cannot be told from none",
+            "no more attention than by chance",
             "per_class of [distraction]",
+        ),
+        (
+            an_open(
+                "distraction",
+                a_measurement("distraction.excess_over_null", "m", "overlap", "lower", 0.011, 0.003, 0.02),
+                a_measurement("distraction.null_wilcoxon_p", "m", "p-value", "neither", 0.01, 0.0, 1.0),
+                a_measurement("distraction.excess_over_baseline", "m", "overlap", "lower", 0.05, 0.002, 0.099),
+                a_measurement("distraction.baseline_wilcoxon_p", "m", "p-value", "neither", 0.115, 0.0, 1.0),
+                baseline=True,
+            ),
+            "Why it is open: the interval says that it pays such things more attention than a network that never saw "
+            "such things pays, and the signed-rank test over classes is not sure of it (p = 0.12).",
+            "per_class of [distraction]",
+        ),
+        (
+            an_open(
+                "distraction",
+                Measurement(
+                    name="distraction.excess_over_null",
+                    meaning="m",
+                    unit="overlap",
+                    better="lower",
+                    absent="each class has one composite only",
+                    n=0,
+                ),
+                baseline=True,
+            ),
+            "Why it is open: each class has one composite only",
+            "2 at the least",
         ),
         (an_open("distraction"), "no from-scratch network", "baseline of [models]"),
         (an_open("erosion", codes=["erosion.few_images"]), "too few images to count", "twice as many"),

@@ -32,9 +32,10 @@ def test_ranking_stands_in_front_with_every_candidate():
     comparison = compare(a_study())
     page = Page(comparison_as_html.render(comparison, 1))
     view = comparison_told.short_view(comparison.tables["ranking"], 100)
-    start = page.text.index(flat(" ".join(view.head)))
-    for row in view.body:
-        start = page.text.index(flat(" ".join(row)), start)
+    rows = [flat(" ".join(row)) for row in (view.head, *view.body)]
+    places = [page.text.find(row) for row in rows]
+    assert -1 not in places
+    assert places == sorted(places)
 
 
 def test_candidates_are_told_with_their_hashes(page):

@@ -6,14 +6,9 @@ import math
 
 from tlaudit.exhibits import Heatmap, Level, Lines
 from tlaudit.measure.spectrum import RANK_THRESHOLD
-from tlaudit.results import Column
+from tlaudit.results import columns
 
-
-def _columns(*entries: tuple[str, str, str]) -> tuple[Column, ...]:
-    return tuple(Column(name=name, unit=unit, meaning=meaning) for name, unit, meaning in entries)
-
-
-STAGE_COLUMNS = _columns(
+STAGE_COLUMNS = columns(
     ("stage", "module path", "Where the features were taken."),
     ("network", "text", "source | finetuned | from scratch."),
     ("n", "images", "Images the spectrum rests on."),
@@ -29,13 +24,13 @@ STAGE_COLUMNS = _columns(
     ("warning", "text", "Why the ranks may be too low."),
     ("absent", "text", "Why cells of this row are empty."),
 )
-MATRIX_COLUMNS = _columns(
+MATRIX_COLUMNS = columns(
     ("source_stage", "module path", "Stage of the source network."),
     ("finetuned_stage", "module path", "Stage of the finetuned network."),
     ("cka", "cka", "Unbiased minibatch CKA of the two."),
     ("absent", "text", "Why it is missing."),
 )
-SPECTRUM_COLUMNS = _columns(
+SPECTRUM_COLUMNS = columns(
     ("stage", "module path", "Where the features were taken."),
     ("network", "text", "source | finetuned | from scratch."),
     ("line", "text", "Both."),

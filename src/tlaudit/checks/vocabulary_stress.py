@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from tlaudit.exhibits import Lines
-from tlaudit.results import Column
+from tlaudit.results import columns
 
-
-def _columns(*described: tuple[str, str, str]) -> tuple[Column, ...]:
-    return tuple(Column(name=name, unit=unit, meaning=meaning) for name, unit, meaning in described)
-
-
-RUN_COLUMNS = _columns(
+RUN_COLUMNS = columns(
     ("ratio", "share", "Training images that got a square."),
     ("run", "text", "sweep | bisection."),
     ("planted", "images", "The same, counted."),
@@ -32,7 +27,7 @@ RUN_COLUMNS = _columns(
     ("last_loss", "nats", "The same in the last epoch."),
     ("absent", "text", "Why cells of this row are empty."),
 )
-STAGE_COLUMNS = _columns(
+STAGE_COLUMNS = columns(
     ("ratio", "share", "Training images that got a square."),
     ("line", "text", "The same in words."),
     ("stage", "module path", "Where the features were taken: the module's output, pooled over space."),
@@ -56,14 +51,14 @@ STAGE_COLUMNS = _columns(
     ("warning", "text", "Why the ranks may be too low."),
     ("absent", "text", "Why cells of this row are empty."),
 )
-SHORTCUT_COLUMNS = _columns(
+SHORTCUT_COLUMNS = columns(
     ("ratio", "share", "Training images that got a square."),
     ("squares", "text", "What all test images have: none | own class | another class."),
     ("accuracy", "share", "Test images got right."),
     ("low", "share", "Lower bound of its interval."),
     ("high", "share", "Upper bound of the same."),
 )
-PLASTICITY_COLUMNS = _columns(
+PLASTICITY_COLUMNS = columns(
     ("phase", "text", "relearning, after a training with squares | from scratch."),
     ("epoch", "epochs", "Epochs behind; 0 is before the first."),
     ("accuracy", "share", "Clean test images got right."),

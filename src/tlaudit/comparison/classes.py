@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlaudit.documents import source_classes
 from tlaudit.errors import ReportError, UsageError
-from tlaudit.results import Column, Table
+from tlaudit.results import Table, columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,17 +118,14 @@ def classes_table(board: ClassBoard, order: Sequence[str]) -> Table | None:
             )
     return Table(
         title="What lingers where",
-        columns=tuple(
-            Column(name=name, unit=unit, meaning=meaning)
-            for name, unit, meaning in (
-                ("class", "text", "Source class; with its index where several share a name."),
-                ("class_index", "index", "Output of the source network, counted from 0."),
-                ("candidate", "text", "Name of the candidate."),
-                ("status", "text", "lingering | forgotten | untested | in target data."),
-                ("hybrid_probability", "probability", "Of the class on its images, finetuned backbone + source head."),
-                ("lingers_in", "candidates", "Candidates in which the class lingers."),
-                ("absent", "text", "Why cells of this row are empty."),
-            )
+        columns=columns(
+            ("class", "text", "Source class; with its index where several share a name."),
+            ("class_index", "index", "Output of the source network, counted from 0."),
+            ("candidate", "text", "Name of the candidate."),
+            ("status", "text", "lingering | forgotten | untested | in target data."),
+            ("hybrid_probability", "probability", "Of the class on its images, finetuned backbone + source head."),
+            ("lingers_in", "candidates", "Candidates in which the class lingers."),
+            ("absent", "text", "Why cells of this row are empty."),
         ),
         rows=tuple(rows),
         brief=("class", "candidate", "status", "hybrid_probability"),

@@ -9,7 +9,7 @@ from tlaudit.checks.base import provenance
 from tlaudit.checks.measured import Recorder
 from tlaudit.exhibits import Heatmap, Lines
 from tlaudit.metrics.continual import quantities
-from tlaudit.results import CheckResult, Column, Finding, Table
+from tlaudit.results import CheckResult, Column, Finding, Table, columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,19 +28,16 @@ BEFORE = "before"
 SUMMARY_ABSENT = "a mean over few tasks; the interval of each task stands in its own row"
 NO_SOURCE = "no source images were given (--source-data)"
 
-COLUMNS = tuple(
-    Column(name=name, unit=unit, meaning=meaning)
-    for name, unit, meaning in (
-        ("method", "text", "How the tasks were learnt."),
-        ("after", "text", "Last task learnt; `before` is the source network."),
-        ("task", "text", "Task whose held-out images were asked about."),
-        ("accuracy", "share", "Held-out images got right by the backbone under the task's own head, once learnt."),
-        ("low", "share", "Lower bound of its interval."),
-        ("high", "share", "Upper bound of the same."),
-        ("probe", "share", "Held-out images got right by a linear probe fitted to the backbone's features."),
-        ("n", "images", "Held-out images of the task."),
-        ("absent", "text", "Why cells of this row are empty."),
-    )
+COLUMNS = columns(
+    ("method", "text", "How the tasks were learnt."),
+    ("after", "text", "Last task learnt; `before` is the source network."),
+    ("task", "text", "Task whose held-out images were asked about."),
+    ("accuracy", "share", "Held-out images got right by the backbone under the task's own head, once learnt."),
+    ("low", "share", "Lower bound of its interval."),
+    ("high", "share", "Upper bound of the same."),
+    ("probe", "share", "Held-out images got right by a linear probe fitted to the backbone's features."),
+    ("n", "images", "Held-out images of the task."),
+    ("absent", "text", "Why cells of this row are empty."),
 )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tlaudit.exhibits import Lines, Scatter
 from tlaudit.metrics.repair import BEFORE
-from tlaudit.results import Column
+from tlaudit.results import Column, columns
 from tlaudit.training.steps import TASK
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ def spoken(axis: str) -> str:
     return _SPOKEN.get(axis, axis.replace("_", " "))
 
 
-def _columns(*described: tuple[str, str, str]) -> tuple[Column, ...]:
-    return tuple(Column(name=name, unit=unit, meaning=meaning) for name, unit, meaning in described)
-
-
 def change_columns(base: str) -> tuple[Column, ...]:
     """Columns of a table that sets networks after a repair against another one.
 
@@ -36,7 +32,7 @@ def change_columns(base: str) -> tuple[Column, ...]:
     """
     which = "before the repair" if base == BEFORE else "after plain finetuning"
     less = "before" if base == BEFORE else "after plain"
-    return _columns(
+    return columns(
         ("method", "text", "What was done."),
         ("axis", "text", "What the network is judged by."),
         ("unit", "text", "Of the numbers in this row; a share of 1 is all."),
@@ -51,7 +47,7 @@ def change_columns(base: str) -> tuple[Column, ...]:
     )
 
 
-PARETO_COLUMNS = _columns(
+PARETO_COLUMNS = columns(
     ("name", "text", "The network; before: as it was before any repair."),
     ("method", "text", "What made it."),
     ("target_accuracy", "share", "Validation images got right."),
@@ -77,7 +73,7 @@ PARETO_COLUMNS = _columns(
 
 def training_columns(terms: Iterable[str]) -> tuple[Column, ...]:
     """Columns of the table of epochs, with one for each term of a loss."""
-    return _columns(
+    return columns(
         ("method", "text", "What was trained."),
         ("epoch", "epoch", "Counted from 1."),
         ("loss", "loss", "Sum of the terms, mean over the images of the epoch as they came by."),

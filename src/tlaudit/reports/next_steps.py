@@ -193,13 +193,33 @@ def _distraction(known: dict[str, Measurement], codes: set[str], *, baseline: bo
             "there is no from-scratch network to compare with",
             "Give a from-scratch network to compare with: baseline of [models] in tlaudit.toml.",
         )
-    wide = [m for m in map(known.get, ("distraction.excess_over_null", "distraction.excess_over_baseline")) if m]
-    if any(_spans(one, 0) for one in wide) or not (dead or "distraction.few_overlays" in codes or not baseline):
-        yield (
-            "it cannot be told from none at all with so few pictures",
-            "More composites (per_class of [distraction] in tlaudit.toml), and source images of more classes, make it "
-            "sharper.",
+    others = {"null": "by chance"} | ({"baseline": "a network that never saw such things pays"} if baseline else {})
+    reasons = [reason for other, what in others.items() if (reason := _not_beyond(known, other, what))]
+    if reasons or not (dead or "distraction.few_overlays" in codes or not baseline):
+        sharper = (
+            "More composites (per_class of [distraction] in tlaudit.toml, 2 at the least), and source images of more "
+            "classes, make it sharper."
         )
+        yield "; ".join(reasons), sharper
+
+
+def _not_beyond(known: dict[str, Measurement], other: str, what: str) -> str | None:
+    """Why the excess over something does not count: a concern needs the interval and the signed-rank test."""
+    excess, p = known.get(f"distraction.excess_over_{other}"), known.get(f"distraction.{other}_wilcoxon_p")
+    if excess is None:
+        return None
+    if excess.value is None or excess.interval is None:
+        return excess.absent or excess.interval_absent
+    if excess.interval.low <= 0:
+        return f"it may pay such things no more attention than {what}"
+    if p is not None and p.value is None:
+        return p.absent
+    if p is not None and p.value is not None and p.value >= 1 - excess.interval.confidence:
+        return (
+            f"the interval says that it pays such things more attention than {what}, and the signed-rank test over "
+            f"classes is not sure of it (p = {p.value:.2g})"
+        )
+    return None
 
 
 def _erosion(known: dict[str, Measurement], codes: set[str]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from tlaudit.checks.measured import Recorder
 from tlaudit.data.images import ImageSet
 from tlaudit.documents import lingering_classes, source_classes
 from tlaudit.metrics.screen import QUANTITIES
-from tlaudit.results import CheckResult, Column, Finding, Table
+from tlaudit.results import CheckResult, Finding, Table, columns
 from tlaudit.screen.rates import NOTHING_LINGERS, on_clean_images, on_composites
 from tlaudit.screen.threshold import saturated
 
@@ -29,19 +29,16 @@ if TYPE_CHECKING:
 
 NAME = "screen"
 HEADLINE = ("screen.flagged", "screen.threshold", "screen.false_positive_rate", "screen.true_positive_rate")
-COLUMNS = tuple(
-    Column(name=name, unit=unit, meaning=meaning)
-    for name, unit, meaning in (
-        ("class_index", "index", "Output of the source network, counted from 0."),
-        ("class_name", "text", "Name of the class; its index where the checkpoint names none."),
-        ("hybrid_probability", "probability", "Mean probability on its source images, when it was found to linger."),
-        ("reminded", "images", "Screened images that remind of this class most."),
-        ("flagged", "images", "Those of them that are flagged."),
-        ("composites", "images", "Composites of the class."),
-        ("composites_flagged", "share", "Those of them that are flagged, for whichever class."),
-        ("grey_flagged", "share", "The same overlays on mid-grey that are flagged."),
-        ("absent", "text", "Why cells of this row are empty."),
-    )
+COLUMNS = columns(
+    ("class_index", "index", "Output of the source network, counted from 0."),
+    ("class_name", "text", "Name of the class; its index where the checkpoint names none."),
+    ("hybrid_probability", "probability", "Mean probability on its source images, when it was found to linger."),
+    ("reminded", "images", "Screened images that remind of this class most."),
+    ("flagged", "images", "Those of them that are flagged."),
+    ("composites", "images", "Composites of the class."),
+    ("composites_flagged", "share", "Those of them that are flagged, for whichever class."),
+    ("grey_flagged", "share", "The same overlays on mid-grey that are flagged."),
+    ("absent", "text", "Why cells of this row are empty."),
 )
 
 
