@@ -41,6 +41,7 @@ STRANGERS_MAY_SHARE = {
         "gallery",
         "judged",
         "measured",
+        "prevalence",
         "recognition",
         "survey",
         "tally",

@@ -187,7 +187,7 @@ def test_others_end_when_one_dies(tmp_path, how):
     (first, said), (second, complained) = processes.ended(2, __file__, "fails", tmp_path, how)
     assert time.monotonic() - begun < QUICKLY
     assert first == 3
-    assert "DataError: another process of this training has ended" in said
+    assert "DataError: another process of this run has ended" in said
     assert second == (-signal.SIGKILL if how == "killed" else 1)
     assert how == "killed" or "no such option" in complained
 
@@ -217,4 +217,4 @@ def test_torchrun_ends_when_one_dies(tmp_path):
         cwd=Path(__file__).parent,
     )
     assert done.returncode != 0
-    assert "another process of this training has ended" in done.stderr or "SIGKILL" in done.stderr
+    assert "another process of this run has ended" in done.stderr or "SIGKILL" in done.stderr

@@ -1,7 +1,10 @@
-"""Several processes that train one network together: who they are, what they tell each other, how they end.
+"""Several processes that share one run: who they are, what they tell each other, how they end.
 
 ``torchrun`` starts them and, when one of them fails, ends the others. Nothing here is needed by a single process, for
 which everything is done by `ALONE`.
+
+Whatever is shared out is brought together again in every process, to the last bit the same in each, so that all of
+them go on in the same way; only what is written, shown or said is left to the one that leads.
 """
 
 from __future__ import annotations
@@ -9,14 +12,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import distributed
 
-from tlaudit.errors import DataError, UsageError
+from tlaudit import errors
+from tlaudit.errors import DataError, TlauditError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,15 +43,17 @@ _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of one training. What it does, all of them have to do, in the same order.
+    """The processes of one run. What it does, all of them have to do, in the same order.
 
     Attributes:
         rank: Which of them this is, from 0.
         size: How many there are; for one alone every method does nothing.
+        here: How many of them share this machine.
     """
 
     rank: int
     size: int
+    here: int = 1
 
     @property
     def leads(self) -> bool:
@@ -85,6 +93,68 @@ class Group:
         each, over = divmod(total, self.size)
         start = self.rank * each + min(self.rank, over)
         return slice(start, start + each + (self.rank < over))
+
+    def dealt(self, things: Sequence[T]) -> Sequence[T]:
+        """Give those of a run of things that are this process's: each is one process's, no more than one of a round.
+
+        Example:
+            >>> [Group(rank, 3).dealt("abcdefgh") for rank in range(3)]
+            ['adg', 'beh', 'cf']
+        """
+        return things[self.rank :: self.size]
+
+    def gathered(self, value: T) -> list[T]:
+        """Give every process what each of them has, in the order of ranks.
+
+        Args:
+            value: Anything that can be pickled.
+
+        Raises:
+            DataError: If another process has ended.
+        """
+        if self.size == 1:
+            return [value]
+        found: list[T | None] = [None] * self.size
+        with _others_alive():
+            distributed.all_gather_object(found, value)
+        return found  # type: ignore[return-value]  # every place is filled
+
+    def rows(self, tensor: Tensor) -> Tensor:
+        """Give every process the rows of all of them, those of rank zero first.
+
+        Args:
+            tensor: ``(N, ...)`` on the CPU; N may differ from process to process, and be 0.
+
+        Raises:
+            DataError: If another process has ended.
+        """
+        return tensor if self.size == 1 else torch.cat(self.gathered(tensor))
+
+    @contextlib.contextmanager
+    def agreed(self) -> Iterator[None]:
+        """Within, each process works for itself; if that fails in one of them, it fails in all, for the same reason.
+
+        So that no process waits for one that has gone another way, and what goes on after a failure goes on together.
+        What is done together is not done within.
+
+        Raises:
+            TlauditError: What the first of those that failed says, in all processes.
+            RuntimeError: If what it failed of is none of this package's errors.
+        """
+        if self.size == 1:
+            yield
+            return
+        own: BaseException | None = None
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again below, in every process
+            own = error
+        failures = [failure for failure in self.gathered(None if own is None else _failure(self, own)) if failure]
+        if not failures:
+            return
+        if own is not None and failures[0].rank == self.rank:
+            raise own
+        raise failures[0].error() from own
 
     def told(self, value: T) -> T:
         """Give every process what rank zero has.
@@ -129,6 +199,28 @@ class Group:
                     tensor.copy_(piece.view(tensor.shape))
 
 
+class _Failure(NamedTuple):
+    """What failed in one process, as another one can be told: the name of its error, if it is one of ours."""
+
+    rank: int
+    kind: str
+    message: str
+
+    def error(self) -> Exception:
+        if not self.kind:
+            return RuntimeError(self.message)
+        found: type[TlauditError] = getattr(errors, self.kind)
+        return found(self.message)
+
+
+def _failure(group: Group, error: BaseException) -> _Failure:
+    if isinstance(error, TlauditError):
+        kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)
+        return _Failure(group.rank, kind, str(error))
+    said = " ".join(str(error).split())
+    return _Failure(group.rank, "", f"in process {group.rank} of {group.size}: {type(error).__name__}: {said}")
+
+
 ALONE = Group(0, 1)
 
 
@@ -159,7 +251,8 @@ def joined(device_name: str) -> Iterator[tuple[Group, str]]:
     with _others_alive():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
-        yield Group(rank, size), str(device)
+        with _ended_in_words():
+            yield Group(rank, size, _here(os.environ, size)), str(device)
     except BaseException:
         if device.type == "cuda" and distributed.group.WORLD is not None:
             # NCCL would first finish what the others may never take part in.
@@ -187,6 +280,29 @@ def _place(environment: Mapping[str, str]) -> tuple[int, int, int]:
         f"the environment of this process is not as torchrun makes it: expected ranks below WORLD_SIZE and the address "
         f"of a master, got {said}; start with torchrun, or unset RANK, WORLD_SIZE and LOCAL_RANK"
     )
+
+
+def _here(environment: Mapping[str, str], size: int) -> int:
+    """Processes on this machine, of which torchrun tells."""
+    said = environment.get("LOCAL_WORLD_SIZE", "")
+    return int(said) if said.isascii() and said.isdigit() and 1 <= int(said) <= size else size
+
+
+@contextlib.contextmanager
+def _ended_in_words() -> Iterator[None]:
+    """Turn torchrun's way of ending those that are left into an error, so that what is half-written is removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise DataError("ended from outside, as torchrun does when another process of this run has failed")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _device_of(name: str, local: int) -> torch.device:
@@ -234,6 +350,6 @@ def _others_alive() -> Iterator[None]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"another process of this training has ended, or can no longer be reached ({reason}); see what it says "
-            "above, and start again, with --resume if a state was saved"
+            f"another process of this run has ended, or can no longer be reached ({reason}); see what it says above, "
+            "and start again (a training with --resume, if a state was saved)"
         ) from error

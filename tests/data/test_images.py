@@ -24,7 +24,8 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 
 from tlaudit.data import workers as workers_module
-from tlaudit.data.images import Batch, ImageSet, ImageStream, fingerprint
+from tlaudit.data.account import fingerprint
+from tlaudit.data.images import Batch, ImageSet, ImageStream
 from tlaudit.errors import DataError, UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NOTICING = ("tlaudit.data.classes", "tlaudit.data.images")
+NOTICING = ("tlaudit.data.classes", "tlaudit.data.account")
 """Loggers of what is noticed about images, whichever check looks at them."""
 
 

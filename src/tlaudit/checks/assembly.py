@@ -10,6 +10,7 @@ import torch
 from tlaudit.checks.base import LabelledImages, Subject, settled
 from tlaudit.data.classes import ClassNames, match_folders, target_labels
 from tlaudit.data.images import NO_IMAGES, ImageSet
+from tlaudit.distributed import ALONE
 from tlaudit.errors import DataError, UsageError
 from tlaudit.models.preprocess import resolve_preprocessing
 from tlaudit.progress import silent
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from tlaudit.distributed import Group
     from tlaudit.models.pair import Pair
     from tlaudit.options import DataOptions, ExecutionOptions, PreprocessTable
     from tlaudit.progress import Progress
@@ -54,6 +56,7 @@ def assemble(
     execution: ExecutionOptions,
     progress: Progress = silent,
     needed: Collection[str] = ("source", "target"),
+    group: Group = ALONE,
 ) -> Subject:
     """Put a subject together from networks and options: find the images, match folders to classes, pick the device.
 
@@ -64,6 +67,7 @@ def assemble(
         execution: Device, precision, batch size, workers and seed.
         progress: Shows how far a pass is.
         needed: Which of `source` and `target` must be there.
+        group: Processes that share the work.
 
     Returns:
         The subject of a check.
@@ -91,13 +95,14 @@ def assemble(
         target=target,
         val=labels,
         preprocessing=_preprocessing(pair, preprocess),
-        execution=settled(execution),
+        execution=settled(execution, group),
         seed=execution.seed,
         limit=data.limit,
         strict=data.strict,
         class_map=data.class_map,
         findings=tuple(findings),
         progress=progress,
+        group=group,
     )
 
 

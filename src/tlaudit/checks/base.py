@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import torch
 
 from tlaudit.data.images import ImageSet, ImageStream
+from tlaudit.distributed import ALONE
 from tlaudit.errors import DataError, MismatchError, UsageError
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.models.runtime import Execution, default_workers, resolve_device
@@ -25,13 +26,14 @@ from tlaudit.progress import silent
 from tlaudit.results import CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
 
     from tlaudit.checks.survey import Survey
     from tlaudit.data.classes import ClassNames
     from tlaudit.data.kept_pixels import KeptPixels
+    from tlaudit.distributed import Group
     from tlaudit.metrics.base import Quantity
     from tlaudit.models.pair import Pair
     from tlaudit.options import ExecutionOptions, Options
@@ -88,6 +90,7 @@ class Subject:
         progress: Shows how far a pass is.
         pixels: Kept from one pass over the images for another, or None where each file is decoded by every pass.
         survey: What one pass over the source images found for several checks, or None where each makes its own.
+        group: Processes that share the work.
     """
 
     pair: Pair
@@ -106,6 +109,7 @@ class Subject:
     progress: Progress = silent
     pixels: KeptPixels | None = None
     survey: Survey | None = None
+    group: Group = ALONE
 
     def network(self, module: nn.Module, role: str) -> Network:
         """Place a network whose backbone is that of `role` (``source``, ``finetuned`` or ``baseline``)."""
@@ -125,8 +129,7 @@ class Subject:
 class Prediction:
     """One pass over a set of images through several networks, each file decoded once.
 
-    Iterating gives, batch by batch, the indices of the images in the set, ``(N,)`` int64, and the class probabilities
-    of each network, ``(N, K)`` float32 on the device. Afterwards `record` says what was read.
+    Several processes that share it have whole batches each; what they find is for the caller to bring together.
     """
 
     def __init__(
@@ -138,7 +141,7 @@ class Prediction:
         order: Sequence[int] | None = None,
     ) -> None:
         self._execution, self._progress, self._label = subject.execution, subject.progress, label
-        self._networks, self._images = networks, len(images.items)
+        self._networks, self._group = networks, subject.group
         self._normalizers = {
             n.preprocessing: Normalizer(n.preprocessing, self._execution.device) for n in networks.values()
         }
@@ -150,22 +153,52 @@ class Prediction:
             strict=subject.strict,
             order=order,
             kept=subject.pixels,
+            group=subject.group,
         )
 
-    def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Run the pass."""
-        for index, inputs in self.batches():
+    def ask(self, take: Callable[[Tensor, dict[str, Tensor]], None]) -> DataRecord:
+        """Run the pass: ask all networks about all images.
+
+        Args:
+            take: Called batch by batch with the indices of the images in the set, ``(N,)`` int64, and the class
+                probabilities of each network, ``(N, K)`` float32 on the device.
+
+        Returns:
+            What was read, by all processes.
+
+        Raises:
+            UsageError: If a network cannot work on images of this size.
+            DataError: If no image can be read, or a network gives NaN.
+        """
+
+        def asked_all(index: Tensor, inputs: dict[str, Tensor]) -> None:
             with self._execution.inference():
                 scores = {name: self._ask(name, network, inputs[name]) for name, network in self._networks.items()}
-            yield index, scores
+            take(index, scores)
 
-    def batches(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Read the images and ask nobody: indices ``(N,)``, and for each network ``(N, 3, H, W)`` on the device."""
-        batches = self._progress(self._stream, total=self._images, label=self._label, size=lambda b: len(b.index))
-        for batch in batches:
-            with self._execution.inference():
-                inputs = {p: normalize(batch.pixels[p.geometry]) for p, normalize in self._normalizers.items()}
-            yield batch.index, {name: inputs[network.preprocessing] for name, network in self._networks.items()}
+        return self.show(asked_all)
+
+    def show(self, take: Callable[[Tensor, dict[str, Tensor]], None]) -> DataRecord:
+        """Run the pass and ask nobody: hand over the inputs of each network, ``(N, 3, H, W)`` on the device.
+
+        Args:
+            take: Called batch by batch with the indices of the images, ``(N,)`` int64, and the inputs.
+
+        Returns:
+            What was read, by all processes.
+
+        Raises:
+            DataError: If no image can be read.
+        """
+        total = self._stream.total
+        with self._group.agreed():
+            for batch in self._progress(self._stream, total=total, label=self._label, size=lambda b: len(b.index)):
+                with self._execution.inference():
+                    inputs = {p: normalize(batch.pixels[p.geometry]) for p, normalize in self._normalizers.items()}
+                take(batch.index, {name: inputs[network.preprocessing] for name, network in self._networks.items()})
+        if self._group.size > 1:
+            self._stream.bring_together()
+        return self._stream.record()
 
     def _ask(self, name: str, network: Network, inputs: Tensor) -> Tensor:
         """Give a network's probabilities, or say which network cannot give any."""
@@ -173,11 +206,6 @@ class Prediction:
             probabilities = self._execution.probabilities(network.module, inputs)
         refuse_nan(probabilities, name, self._label)
         return probabilities
-
-    @property
-    def record(self) -> DataRecord:
-        """What was read and what was skipped; complete after the pass."""
-        return self._stream.record()
 
 
 @contextlib.contextmanager
@@ -262,10 +290,10 @@ class Check(Protocol[OptionsT_contra]):
         """Measure."""
 
 
-def settled(options: ExecutionOptions) -> Execution:
+def settled(options: ExecutionOptions, group: Group = ALONE) -> Execution:
     """Pick device and workers; raises UsageError if the device is not there."""
     device = resolve_device(options.device)
-    workers = default_workers(device) if options.workers is None else options.workers
+    workers = default_workers(device, group.here) if options.workers is None else options.workers
     return Execution(device, options.precision, options.batch_size, workers)
 
 

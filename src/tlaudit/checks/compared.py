@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tlaudit.checks.base import Network, Subject
     from tlaudit.checks.followed import Spectrum
     from tlaudit.data.images import ImageSet
+    from tlaudit.distributed import Group
     from tlaudit.models.sources import Model
     from tlaudit.results import DataRecord
 
@@ -93,14 +94,15 @@ def compare(
         UsageError: If a network cannot work on images of this size.
         DataError: If no image can be read.
     """
-    prediction = subject.predict(images, networks, label, subject.mixed(images))
-    room = Room()
+    order = subject.mixed(images)
+    room = Room(processes=subject.group.size)
     followers = {role: Follower(paths, features, keep=keep, room=room) for role, paths in stages.items()}
     cka = {role: CkaAccumulator(stages["source"], paths) for role, paths in stages.items() if role != "source"}
     index: list[Tensor] = []
     predicted: dict[str, list[Tensor]] = {role: [] for role in networks}
-    left_out = 0
-    for batch, inputs in prediction.batches():
+    too_small: list[int] = []
+
+    def look(batch: Tensor, inputs: dict[str, Tensor]) -> None:
         index.append(batch)
         grams, answers = {}, {}
         for role, network in networks.items():
@@ -114,10 +116,13 @@ def compare(
         if answered is not None:
             answered(batch, answers)
         if len(batch) < MINIMUM_IMAGES:
-            left_out += len(batch)
-            continue
+            too_small.append(len(index) - 1)
+            return
         for role, accumulator in cka.items():
             accumulator.add(grams["source"], grams[role])
+
+    record = subject.predict(images, networks, label, order).show(look)
+    numbers, arranged = _brought_together(subject.group, order, index, too_small, cka, followers)
     spectra = {role: follower.spectra() for role, follower in followers.items()}
     return Compared(
         stages={role: follower.order() for role, follower in followers.items()},
@@ -126,12 +131,56 @@ def compare(
         without={role: follower.without() for role, follower in followers.items()},
         matrix=_matrix(cka["finetuned"], stages) if "finetuned" in cka else {},
         spectra=spectra,
-        index=torch.cat(index),
-        predicted={role: torch.cat(parts) for role, parts in predicted.items()},
-        kept={role: kept for role, follower in followers.items() if (kept := follower.kept()) is not None},
-        left_out=left_out,
-        record=prediction.record,
+        index=numbers[arranged],
+        predicted={
+            role: subject.group.rows(torch.cat([torch.empty(0, dtype=torch.int64), *parts]))[arranged]
+            for role, parts in predicted.items()
+        },
+        kept={role: kept[arranged] for role, follower in followers.items() if (kept := follower.kept()) is not None},
+        left_out=len(numbers) - next(iter(cka.values())).images if cka else 0,
+        record=record,
     )
+
+
+def _brought_together(
+    group: Group,
+    order: Sequence[int],
+    batches: Sequence[Tensor],
+    too_small: Sequence[int],
+    cka: Mapping[str, CkaAccumulator],
+    followers: Mapping[str, Follower],
+) -> tuple[Tensor, Tensor]:
+    """Bring together what the processes found, minibatches in the order of the pass: resampling depends on it.
+
+    Args:
+        group: The processes.
+        order: Of the pass.
+        batches: Numbers of the images of each of this process's batches.
+        too_small: Which of these are no minibatch of CKA.
+        cka: Gets the minibatches of all processes.
+        followers: The same.
+
+    Returns:
+        Numbers of all images that were read, those of rank zero first, and what puts them in the order of the pass.
+    """
+    place = torch.empty(len(order), dtype=torch.int64)
+    place[torch.tensor(order)] = torch.arange(len(order))
+    numbers = group.rows(torch.cat([torch.empty(0, dtype=torch.int64), *batches]))
+    if group.size > 1:
+        counted = [int(place[one[0]]) for at, one in enumerate(batches) if at not in too_small]
+        everyone = group.gathered((counted, dict(cka)))
+        places = torch.tensor([at for starts, _ in everyone for at in starts], dtype=torch.int64)
+        for role, accumulator in cka.items():
+            for rank, (_, theirs) in enumerate(everyone):
+                if rank != group.rank:
+                    accumulator.merge(theirs[role])
+            first = sum(len(starts) for starts, _ in everyone[: group.rank])
+            own = range(first, first + len(counted))
+            came = [*own, *(at for at in range(len(places)) if at not in own)]
+            accumulator.arrange(places[came].argsort().tolist())
+        for follower in followers.values():
+            follower.bring_together(group)
+    return numbers, place[numbers].argsort()
 
 
 def _matrix(cka: CkaAccumulator, stages: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], float]:

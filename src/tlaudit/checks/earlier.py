@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tlaudit.data.images import fingerprint
+from tlaudit.data.account import fingerprint
 from tlaudit.documents import read_result, source_classes
 from tlaudit.errors import UsageError
 from tlaudit.measure.prevalence import default_v_lo

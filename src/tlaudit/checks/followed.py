@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from torch import Tensor, nn
+
+    from tlaudit.distributed import Group
 
 WIDEST_COVARIANCE = 4096
 """Features wider than this go through the Gram matrix of the images; the covariance would take 128 MiB (ours)."""
@@ -61,13 +63,14 @@ class Spectrum:
 class Room:
     """How much may be kept of the features of all stages; where it is too little, the widest stages give theirs up."""
 
-    def __init__(self, most: int = MOST_KEPT_BYTES) -> None:
+    def __init__(self, most: int = MOST_KEPT_BYTES, processes: int = 1) -> None:
         """Begin empty.
 
         Args:
-            most: Bytes.
+            most: Bytes, of all processes together.
+            processes: How many share it.
         """
-        self._most = most
+        self._most = most // processes
         self._held: dict[_Stage, int] = {}
 
     def take(self, stage: _Stage, count: int) -> None:
@@ -123,6 +126,19 @@ class Follower:
             self._ended.append(path)
         self._stages[path].see(output)
 
+    def bring_together(self, group: Group) -> None:
+        """Take in what the other processes saw of other images; all of them have to call this.
+
+        What is kept of images lies in the order of the processes afterwards.
+
+        Raises:
+            DataError: If another process has ended.
+        """
+        everyone = group.gathered((self._ended, {path: stage.seen() for path, stage in self._stages.items()}))
+        self._ended = next((ended for ended, _ in everyone if ended), [])
+        for path, stage in self._stages.items():
+            stage.become([seen[path] for _, seen in everyone])
+
     def order(self) -> tuple[str, ...]:
         """Give the stages in the order in which they end; those that never run stand last."""
         return (*self._ended, *(path for path in self._stages if path not in self._ended))
@@ -144,6 +160,15 @@ class Follower:
         """Pooled features of the stage that ends last, ``(N, D)`` float32, where they were wanted and could be had."""
         last = self._stages[self._ended[-1]] if self._ended else None
         return last.kept() if self._keep and last is not None and not (last.reason or last.without) else None
+
+
+class _SeenOfStage(NamedTuple):
+    """What one process has seen of a stage."""
+
+    reason: str
+    without: str
+    spectrum: CovarianceSpectrum | GramSpectrum | None
+    rows: list[Tensor]
 
 
 class _Stage:
@@ -223,6 +248,21 @@ class _Stage:
     def keep_no_rows(self) -> None:
         """Forget pooled features: another stage is the last."""
         self._keep, self._rows = False, []
+
+    def seen(self) -> _SeenOfStage:
+        """What another process has to know."""
+        return _SeenOfStage(self.reason, self.without, self._spectrum, self._rows)
+
+    def become(self, parts: Sequence[_SeenOfStage]) -> None:
+        """Take in what all processes saw, in their order."""
+        self.reason = next((part.reason for part in parts if part.reason), "")
+        self.without = next((part.without for part in parts if part.without), "")
+        self._rows = [rows for part in parts for rows in part.rows]
+        spectra = [part.spectrum for part in parts if part.spectrum is not None]
+        self._spectrum = type(spectra[0])() if spectra and not self.without else None
+        if self._spectrum is not None:
+            for one in spectra:
+                self._spectrum.merge(one)  # type: ignore[arg-type]  # which of the two it is depends on the width
 
     def _pooled(self, output: Tensor) -> Tensor:
         """Means over space, ``(N, C)`` float32; tokens that are no part of the image are left out."""

@@ -9,6 +9,7 @@ import torch
 
 from tlaudit.checks.base import Stopwatch, Subject, provenance, refuse_strangers
 from tlaudit.checks.measured import Recorder
+from tlaudit.checks.prevalence import shown_classes
 from tlaudit.checks.survey import recognise_source
 from tlaudit.checks.target_task import accuracies, no_baseline, recognise_target
 from tlaudit.checks.vocabulary import CLASS_COLUMNS
@@ -168,16 +169,10 @@ def _p_lo(subject: Subject, options: LingeringOptions) -> float:
 
 def _collect(subject: Subject, k: int) -> _Evidence:
     """One pass over each set of images."""
-    pair = subject.pair
-    source = subject.network(pair.source.module, "source")
-    prevalences = torch.zeros(pair.source.num_classes, dtype=torch.int64)
-    target = subject.predict(subject.target, {"source": source}, "target images")
-    for _, scores in target:
-        prevalences += measure.prevalence(scores["source"], k)
-
+    prevalences, target = shown_classes(subject, k)
     return _Evidence(
         prevalences=prevalences,
-        target=target.record,
+        target=target,
         source=recognise_source(subject),
         val=recognise_target(subject),
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tlaudit.checks.base import LabelledImages, Network, Subject
+    from tlaudit.distributed import Group
     from tlaudit.results import DataRecord
 
 
@@ -62,14 +63,22 @@ class Recogniser:
             self._own[name].append(host.gather(1, labels[:, None])[:, 0])
             self._right[name].append(host.argmax(dim=1) == labels)
 
-    def recognition(self, record: DataRecord) -> Recognition:
-        """Give all of it, in the set's order; `record` says which images were read."""
-        index = torch.cat(self._index)
+    def recognition(self, record: DataRecord, group: Group) -> Recognition:
+        """Give all of it, in the set's order.
+
+        Args:
+            record: Says which images were read.
+            group: Processes that have asked about a part of them each; all of them have to call this.
+        """
+        index = group.rows(torch.cat([torch.empty(0, dtype=torch.int64), *self._index]))
         order = index.argsort()
         return Recognition(
             labels=self._classes[index[order]],
-            own={name: torch.cat(parts)[order] for name, parts in self._own.items()},
-            right={name: torch.cat(parts)[order] for name, parts in self._right.items()},
+            own={name: group.rows(torch.cat([torch.empty(0), *parts]))[order] for name, parts in self._own.items()},
+            right={
+                name: group.rows(torch.cat([torch.empty(0, dtype=torch.bool), *parts]))[order]
+                for name, parts in self._right.items()
+            },
             record=record,
         )
 
@@ -95,7 +104,5 @@ def recognise(
         DataError: If no image can be read, or a network gives NaN.
     """
     recogniser = Recogniser(data, networks)
-    prediction = subject.predict(data.images, networks, label, order)
-    for index, scores in prediction:
-        recogniser.add(index, scores)
-    return recogniser.recognition(prediction.record)
+    record = subject.predict(data.images, networks, label, order).ask(recogniser.add)
+    return recogniser.recognition(record, subject.group)

@@ -104,7 +104,7 @@ def survey(
     compared = compare(
         subject, subject.source.images, together, stages, features=features, keep=keep, label=LABEL, answered=answered
     )
-    return Survey(recogniser.recognition(compared.record), compared)
+    return Survey(recogniser.recognition(compared.record, subject.group), compared)
 
 
 def _asked(subject: Subject, *, control: bool) -> dict[str, Network]:

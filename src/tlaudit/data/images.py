@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import torch
 
-from tlaudit.data.decoding import EXTENSIONS, UNREADABLE, FileDigest, read
+from tlaudit.data.account import SHOWN, Account, some
+from tlaudit.data.decoding import EXTENSIONS
 from tlaudit.data.folders import Listing, list_images, printable, spread
 from tlaudit.data.workers import decode_all
+from tlaudit.distributed import ALONE
 from tlaudit.errors import ClassMatchError, DataError, UsageError
-from tlaudit.results import DataRecord, SkippedImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
-    from tlaudit.data.decoding import DecodedBatch, Geometry
+    from tlaudit.data.decoding import Geometry
     from tlaudit.data.kept_pixels import KeptPixels
-    from tlaudit.results import Preprocessing
-
-log = logging.getLogger(__name__)
-
-SHOWN = 10
-"""So many skipped files are named in messages; all of them are in the result."""
+    from tlaudit.distributed import Group
+    from tlaudit.results import DataRecord, Preprocessing, SkippedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +118,9 @@ def _require_images(root: Path, listing: Listing, *, labelled: bool) -> None:
     loose = [file.name for file in listing.files if file.folder is None]
     if labelled and loose:
         raise ClassMatchError(
-            f"{where}: expected a folder for each class with its images in it, but {_some(loose)} "
+            f"{where}: expected a folder for each class with its images in it, but {some(loose)} "
             f"lie{'s' * (len(loose) == 1)} at the top; move images into class folders"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +143,9 @@ class ImageStream:
     Files are decoded by worker processes while the caller computes; order, pixels and fingerprint depend neither on
     their number nor on the batch size. A file that cannot be used is left out of its batch, and after the pass
     `skipped` names it; a batch with nothing left is not given. Leaving the loop early ends the workers.
+
+    Several processes that share a pass have whole batches of it, each of them in one process; so a batch holds what it
+    would hold in one process.
     """
 
     def __init__(
@@ -167,6 +158,7 @@ class ImageStream:
         strict: bool = False,
         order: Sequence[int] | None = None,
         kept: KeptPixels | None = None,
+        group: Group = ALONE,
     ) -> None:
         """Prepare a pass; nothing is read yet.
 
@@ -181,6 +173,7 @@ class ImageStream:
                 the images afterwards does not depend on it.
             kept: Pixels that an earlier pass kept for this one, and that this one keeps for later ones; each file is
                 decoded where left out.
+            group: Processes that share the pass. Where there are several, `bring_together` completes it.
 
         Raises:
             UsageError: If the batch size or the number of workers is out of range.
@@ -192,22 +185,27 @@ class ImageStream:
         self._images = images
         self._order = range(len(images.items)) if order is None else order
         self._geometries = tuple(dict.fromkeys(p.geometry for p in preprocessing))
-        self._batch_size, self._workers, self._strict = batch_size, workers, strict
+        self._batch_size, self._workers, self._strict, self._group = batch_size, workers, strict, group
         self._decode_all = decode_all if kept is None else kept.decode_all
-        self._skipped = list(images.unread)
-        self._digests = _Digests(len(images.items))
-        self._decoded = 0
+        self._account = Account(images)
         self._state = "new"
 
     def __len__(self) -> int:
-        """How many batches there are, counting those in which nothing may be left."""
-        return (len(self._images.items) + self._batch_size - 1) // self._batch_size
+        """How many batches this process has, counting those in which nothing may be left."""
+        return len(self._group.dealt(range(0, len(self._images.items), self._batch_size)))
+
+    @property
+    def total(self) -> int:
+        """How many images this process has, counting those that may turn out to be unreadable."""
+        starts = self._group.dealt(range(0, len(self._images.items), self._batch_size))
+        return sum(min(self._batch_size, len(self._images.items) - start) for start in starts)
 
     def __iter__(self) -> Iterator[Batch]:
         """Run the pass.
 
         Raises:
-            DataError: If no image could be used, a worker process died, or, when strict, any file was skipped.
+            DataError: If a worker process died; in one process alone, if no image could be used, or, when strict, any
+                file was skipped.
             RuntimeError: If the pass has been run before.
         """
         if self._state != "new":
@@ -217,46 +215,37 @@ class ImageStream:
 
     def _run(self) -> Iterator[Batch]:
         size, items = self._batch_size, self._images.items
-        batches = [self._order[at : at + size] for at in range(0, len(items), size)]
+        batches = [self._order[at : at + size] for at in self._group.dealt(range(0, len(items), size))]
         files = [[os.fspath(items[index].path) for index in batch] for batch in batches]
         with contextlib.closing(self._decode_all(files, self._geometries, size, self._workers)) as work:
             for batch, (decoded, pixels) in zip(batches, work, strict=True):
-                self._account(batch, decoded)
-                if decoded.kept and not (self._strict and self._skipped):
+                self._account.put(batch, decoded)
+                if decoded.kept and not (self._strict and self._account.skipped):
                     # Rows are stored pixel by pixel, so seen in the usual order of axes they are channels-last.
                     tensors = [torch.from_numpy(array).permute(0, 3, 1, 2) for array in pixels]
                     index = torch.tensor([batch[at] for at in decoded.kept])
                     yield Batch(index, dict(zip(self._geometries, tensors, strict=True)))
+        self._state = "read"
+        if self._group.size == 1:
+            self.bring_together()
+
+    def bring_together(self) -> None:
+        """Learn what the other processes have read: all of them call it after the pass, which one alone does itself.
+
+        Raises:
+            DataError: If no image could be used, another process has ended, or, when strict, any file was skipped.
+            RuntimeError: If the pass has not been run to its end.
+        """
+        if self._state != "read":
+            raise RuntimeError("the images have not all been read yet: run the pass to its end first")
+        self._account.bring_together(self._group)
         self._state = "complete"
-        self._conclude()
-
-    def _account(self, batch: Sequence[int], decoded: DecodedBatch) -> None:
-        names = [self._images.items[index].name for index in batch]
-        self._decoded += len(decoded.kept)
-        self._digests.put(batch, decoded.digests)
-        self._skipped += [SkippedImage(file=names[at], reason=printable(why)) for at, why in decoded.refused]
-        for at, remark in decoded.remarks:
-            log.info("%s: %s", names[at], printable(remark))
-
-    def _conclude(self) -> None:
-        """Say what was skipped, in the order of names, and refuse to go on where too much was."""
-        self._skipped.sort(key=lambda skipped: skipped.file)
-        where = printable(str(self._images.root))
-        for skipped in self._skipped[:SHOWN]:
-            log.warning("skipped %s: %s", skipped.file, skipped.reason, extra={"about": where})
-        if len(self._skipped) > SHOWN:
-            more = len(self._skipped) - SHOWN
-            log.warning("skipped %d more files; the result names them all", more, extra={"about": where})
-        named = _some([f"{skipped.file} ({skipped.reason})" for skipped in self._skipped])
-        if self._decoded == 0:
-            raise DataError(f"{where}: none of {len(self._images.items)} images can be used: {named}")
-        if self._strict and self._skipped:
-            raise DataError(f"{where}: {len(self._skipped)} files cannot be used, and none may be skipped: {named}")
+        self._account.conclude(strict=self._strict)
 
     @property
     def skipped(self) -> tuple[SkippedImage, ...]:
         """Files, and folders, left out so far, with the reason; complete after the pass."""
-        return tuple(self._skipped)
+        return tuple(self._account.skipped)
 
     def record(self) -> DataRecord:
         """Say what was read.
@@ -266,62 +255,4 @@ class ImageStream:
         """
         if self._state != "complete":
             raise RuntimeError("the images have not all been read yet: run the pass to its end first")
-        return DataRecord(
-            path=printable(str(self._images.root)),
-            fingerprint=self._digests.fingerprint(self._images),
-            images=self._decoded,
-            folders=len(self._images.folders),
-            available=self._images.available,
-            other_files=self._images.other_files,
-            skipped=self.skipped,
-        )
-
-
-class _Fingerprint:
-    """SHA-256 over name, size and SHA-256 of the content of each item, in order.
-
-    Files that cannot be decoded count as they are; one that cannot be read counts as "unreadable".
-    """
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def add(self, files: Iterable[tuple[str, FileDigest]]) -> None:
-        # No name holds a line break or a tab: `printable` escapes them.
-        self._hash.update("".join(f"{name}\t{digest.size}\t{digest.sha256}\n" for name, digest in files).encode())
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
-
-
-class _Digests:
-    """Size and SHA-256 of the content of each item, whatever the order in which they are read."""
-
-    def __init__(self, count: int) -> None:
-        # Compact, because there may be millions; a file that could not be read has the size -1.
-        self._sizes = np.full(count, -1, dtype=np.int64)
-        self._hashes = np.zeros((count, 32), dtype=np.uint8)
-
-    def put(self, batch: Sequence[int], digests: Sequence[FileDigest]) -> None:
-        for index, digest in zip(batch, digests, strict=True):
-            if digest.size is not None:
-                self._sizes[index] = digest.size
-                self._hashes[index] = np.frombuffer(bytes.fromhex(digest.sha256), dtype=np.uint8)
-
-    def fingerprint(self, images: ImageSet) -> str:
-        result = _Fingerprint()
-        for item, size, digest in zip(images.items, self._sizes.tolist(), self._hashes, strict=True):
-            result.add([(item.name, UNREADABLE if size < 0 else FileDigest(size, digest.tobytes().hex()))])
-        return result.hexdigest()
-
-
-def fingerprint(images: ImageSet) -> str:
-    """Identify a set of images by names and contents, wherever it lies: what `ImageStream` gives, without decoding.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    result = _Fingerprint()
-    for item in images.items:
-        result.add([(item.name, read(os.fspath(item.path))[0])])
-    return result.hexdigest()
+        return self._account.record()

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlaudit.data.account import SHOWN
 from tlaudit.data.decoding import EXTENSIONS, extension
 from tlaudit.data.folders import printable
-from tlaudit.data.images import SHOWN, ImageItem, ImageSet
+from tlaudit.data.images import ImageItem, ImageSet
 from tlaudit.errors import DataError, UsageError
 from tlaudit.results import SkippedImage
 

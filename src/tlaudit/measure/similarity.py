@@ -205,6 +205,19 @@ class CkaAccumulator:
             )
         self._minibatches += other._minibatches
 
+    def arrange(self, order: Sequence[int]) -> None:
+        """Put the minibatches into another order, on which resampling depends.
+
+        Args:
+            order: Their numbers as they came, each once.
+
+        Raises:
+            ShapeError: If it is no order of all of them.
+        """
+        if sorted(order) != list(range(self.batches)):
+            raise ShapeError(f"expected the numbers of {self.batches} minibatches, each once, got {list(order)}")
+        self._minibatches = [self._minibatches[number] for number in order]
+
     def cka(self, first: str, second: str) -> float:
         """Similarity of one stage of the first network to one of the second.
 

@@ -162,14 +162,19 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def default_workers(device: torch.device) -> int:
+def default_workers(device: torch.device, processes: int = 1) -> int:
     """How many processes should decode images.
 
     On the CPU they compete with the forward pass for the same cores, and one for two cores keeps up; an accelerator
     waits for nothing else, so all cores decode.
+
+    Args:
+        device: Where the networks run.
+        processes: How many run networks on this machine, and share its cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // 2) if device.type == "cpu" else min(cores, 16)
+    most = cores // 2 if device.type == "cpu" else cores
+    return max(1, min(most // processes, 16 if device.type != "cpu" else most))
 
 
 def check_installation() -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import ValidationError
 
+from tlaudit.checks.prevalence import shown_classes
 from tlaudit.checks.target_task import NO_VALIDATION
 from tlaudit.data.images import ImageSet
 from tlaudit.errors import UsageError
@@ -190,16 +191,11 @@ class Judge:
             return f"k = {options.k} exceeds the number of source classes ({total}); {_ADVICE.format('k')}", p_lo
         if p_lo >= 1:
             return f"no probability can exceed p_lo = {p_lo:g}; {_ADVICE.format('p_lo')}", p_lo
-        network = subject.network(subject.pair.source.module, "source")
-        prediction = subject.predict(subject.target, {"source": network}, "target images")
-        prevalences = torch.zeros(total, dtype=torch.int64)
-        for _, scores in prediction:
-            prevalences += measure.prevalence(scores["source"], options.k)
-        self._records["target"] = prediction.record
+        prevalences, self._records["target"] = shown_classes(subject, options.k)
         fraction = 0.001 if options.v_lo is None else options.v_lo
         self._v_lo = options.v_lo_count
         if self._v_lo is None:
-            self._v_lo = measure.default_v_lo(prediction.record.images, fraction)
+            self._v_lo = measure.default_v_lo(self._records["target"].images, fraction)
         return measure.source_only(prevalences, self._v_lo), p_lo
 
     def _about(self, model: Model) -> Subject:

@@ -73,8 +73,8 @@ def look(
     right, own = (torch.full((len(images.items),), torch.nan, dtype=torch.float64) for _ in range(2))
     follower = Follower((stage,), "pooled", keep=True) if stage is not None else None
     read: list[Tensor] = []
-    prediction = subject.predict(images, {role: network}, label)
-    for index, inputs in prediction.batches():
+
+    def ask(index: Tensor, inputs: dict[str, Tensor]) -> None:
         with subject.execution.inference(), asked(role, network, label):
             pixels = inputs[role]
             logits = follower.look(network.module, pixels)[0] if follower else class_scores(network.module, pixels)
@@ -85,7 +85,14 @@ def look(
             host = probabilities.cpu()
             own[index] = host.gather(1, labels[index][:, None])[:, 0].double()
             right[index] = (host.argmax(dim=1) == labels[index]).double()
-    return Known(right, own, _features(follower, stage, torch.cat(read), len(images.items)), prediction.record)
+
+    record = subject.predict(images, {role: network}, label).show(ask)
+    index = subject.group.rows(torch.cat([torch.empty(0, dtype=torch.int64), *read]))
+    for known in (right, own):
+        known[index] = subject.group.rows(known[torch.cat([torch.empty(0, dtype=torch.int64), *read])])
+    if follower is not None:
+        follower.bring_together(subject.group)
+    return Known(right, own, _features(follower, stage, index, len(images.items)), record)
 
 
 def _features(follower: Follower | None, stage: str | None, read: Tensor, count: int) -> Tensor | str:
