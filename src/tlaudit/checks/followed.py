@@ -63,7 +63,7 @@ class Spectrum:
 class Room:
     """How much may be kept of the features of all stages; where it is too little, the widest stages give theirs up."""
 
-    def __init__(self, most: int = MOST_KEPT_BYTES, processes: int = 1) -> None:
+    def __init__(self, most: int = MOST_KEPT_BYTES, *, processes: int = 1) -> None:
         """Begin empty.
 
         Args:
