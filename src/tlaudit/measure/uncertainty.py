@@ -133,9 +133,12 @@ def bootstrap_ratio_interval(
         raise DegenerateError("the ratio of two means needs denominators above 0")
     pairs = np.stack([numerators.double().cpu().numpy(), denominators.double().cpu().numpy()])
     ratios = np.empty(resamples)
-    for number in range(resamples):
-        sums = pairs[:, generator.integers(0, pairs.shape[1], pairs.shape[1])].sum(axis=1)
-        ratios[number] = sums[0] / sums[1]
+    count = pairs.shape[1]
+    at_once = max(1, _CELLS_AT_ONCE // count)
+    for start in range(0, resamples, at_once):
+        drawn = generator.integers(0, count, (min(at_once, resamples - start), count))
+        sums = pairs[:, drawn].sum(axis=2)
+        ratios[start : start + len(drawn)] = sums[0] / sums[1]
     low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
