@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import pytest
 import torch
@@ -24,6 +25,17 @@ def one_thread_for_what_a_module_shares(request):
 def one_thread(request):
     """Small networks are quicker on one thread than on two that wait for each other; slow tests take all cores."""
     torch.set_num_threads(1 if request.node.get_closest_marker("slow") is None else THREADS)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_cache():
+    """What is compared has to be computed twice; tests of the cache name a folder of their own."""
+    before = os.environ.get("TLAUDIT_CACHE_DIR")
+    os.environ["TLAUDIT_CACHE_DIR"] = ""
+    yield
+    del os.environ["TLAUDIT_CACHE_DIR"]
+    if before is not None:
+        os.environ["TLAUDIT_CACHE_DIR"] = before
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ import torch
 import processes
 from tlaudit import distributed
 from tlaudit.distributed import ALONE, Group, joined
-from tlaudit.errors import DataError, UsageError
+from tlaudit.errors import DataError, DivergedError, TlauditError, UsageError
+from tlaudit.failures import EndedError, is_the_end, is_told
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 QUICKLY = 60
@@ -58,7 +59,10 @@ def everything():
         told = group.told(value if group.leads else None)
         told_nothing = group.told(None if group.leads else 1)
         group.wait()
+        failures = [_failed(group, way) for way in (_wrongly, _with_a_crash, _between, _alone, _seeing_another)]
+        group.wait()
         return {
+            "failures": failures,
             "device": device,
             "rank": rank,
             "sums": [whole, numbers, turned, exact, leaf.detach()],
@@ -66,6 +70,44 @@ def everything():
             "spread": spread,
             "told": told == value and told_nothing is None,
         }
+
+
+def _failed(group, way):
+    """What a process of the group hears of a failure: the error's name, what it says, whether all have it."""
+    try:
+        with group.agreed():
+            way(group)
+    except (TlauditError, RuntimeError, KeyError) as error:
+        return [type(error).__name__, str(error), is_told(error)]
+    return None
+
+
+def _wrongly(group):
+    if group.rank == 1:
+        raise UsageError("no such option")
+
+
+def _with_a_crash(group):
+    if group.rank == 1:
+        raise KeyError("planted")
+
+
+def _between(group):
+    """Fail where the other is already at the next thing to be done together."""
+    with group.agreed():
+        group.gathered(group.rank)
+    if group.rank == 1:
+        raise DataError("gone astray")
+    group.gathered("waits for the other")
+
+
+def _alone(group):
+    """Fail in both, each for a reason of its own."""
+    raise DataError(f"reason {group.rank}")
+
+
+def _seeing_another(group):
+    group.refuse_different({"weights": "same", "images": 10 + group.rank}, "at the beginning")
 
 
 def fails(how: str):
@@ -179,6 +221,32 @@ def test_every_method_in_two_processes(tmp_path):
         assert [tensor.tolist() for tensor in result["spread"]] == [[0.0] * 4, [0] * 9]
         assert result["told"]
         assert result["device"] == "cpu"
+        usage, crash, between, alone, seeing = result["failures"]
+        assert usage == ["UsageError", "no such option", True]
+        assert between == ["DataError", "gone astray", True]
+        assert alone == ["DataError", "reason 0", True]
+        assert seeing[0] == "DataError"
+        assert "the same images: process 0 of 2 has 10, process 1 has 11" in seeing[1]
+        if result["rank"] == 1:
+            assert crash == ["KeyError", "'planted'", True]
+        else:
+            assert crash == ["ElsewhereError", "in process 1 of 2: KeyError: 'planted'", True]
+
+
+def test_a_failure_between_sums_is_the_end_unless_all_see_it():
+    """Others wait for a sum, by which nothing can be told."""
+    for error, becomes in (
+        (DataError("gone"), EndedError),
+        (DivergedError("up"), DivergedError),
+        (UsageError("no logits"), UsageError),
+        (KeyError("crash"), KeyError),
+    ):
+        with pytest.raises(becomes) as raised, Group(0, 2).in_step():
+            raise error
+        assert is_the_end(raised.value) == (becomes in {EndedError, KeyError})
+        with pytest.raises(type(error)) as raised, ALONE.in_step():
+            raise type(error)("alone")
+        assert not is_the_end(raised.value)
 
 
 @pytest.mark.parametrize("how", ["killed", "told"])

@@ -51,7 +51,7 @@ def lingering(
         val_data: Folder of held-out target images in class folders; without it no accuracy is measured.
         class_map: JSON or CSV file, source folder to class index or name.
         preprocess: Overrides as in ``[preprocess]`` of tlaudit.toml.
-        execution: Device, precision, batch size, workers, seed as in ``[execution]``.
+        execution: Device, precision, batch size, workers, seed, cache as in ``[execution]``.
         strict: Whether an unreadable image is an error.
         limit: At most so many images of each set.
         **options: As in ``[lingering]``: k, v_lo or v_lo_count, p_lo, bootstrap, confidence.
@@ -92,7 +92,7 @@ def distraction(
         lingering: What `lingering` found about the same networks and images, or the JSON file that holds it.
         class_map: JSON or CSV file, source folder to class index or name.
         preprocess: Overrides as in ``[preprocess]`` of tlaudit.toml.
-        execution: Device, precision, batch size, workers, seed as in ``[execution]``.
+        execution: Device, precision, batch size, workers, seed, cache as in ``[execution]``.
         strict: Whether an unreadable image is an error.
         limit: At most so many images of each set.
         **options: As in ``[distraction]``: per_class, max_classes, overlay_scale, percentile, method, layer …
@@ -175,7 +175,7 @@ def stress(
         test_data: The same for the clean images it is asked about; a fifth of the source images where left out.
         class_map: JSON or CSV file, folder to class index or name.
         preprocess: Overrides as in ``[preprocess]`` of tlaudit.toml.
-        execution: Device, precision, batch size, workers, seed as in ``[execution]``.
+        execution: Device, precision, batch size, workers, seed, cache as in ``[execution]``.
         training: Schedule as in ``[stress.training]``: epochs, optimizer, learning_rate …
         strict: Whether an unreadable image is an error.
         limit: At most so many images of each set.
@@ -230,7 +230,7 @@ def audit(
         stress: As in ``[stress]``, ``training`` a table in it; an empty one asks for the check as it is.
         class_map: JSON or CSV file, source folder to class index or name.
         preprocess: Overrides as in ``[preprocess]``.
-        execution: Device, precision, batch size, workers, seed as in ``[execution]``.
+        execution: Device, precision, batch size, workers, seed, cache as in ``[execution]``.
         strict: Whether an unreadable image is an error.
         limit: At most so many images of each set.
 
@@ -292,7 +292,7 @@ def repair(
         resume: Go on where the same call was stopped; needs `output`.
         class_map: JSON or CSV file, source folder to class index or name.
         preprocess: Overrides as in ``[preprocess]`` of tlaudit.toml.
-        execution: Device, precision, batch size, workers, seed as in ``[execution]``.
+        execution: Device, precision, batch size, workers, seed, cache as in ``[execution]``.
         strict: Whether an unreadable image is an error.
         limit: At most so many images of each set.
         **options: As in ``[repair]``: init, keep, patience, save_every; tables training, judge, ldifs, l2sp, …

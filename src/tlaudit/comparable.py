@@ -26,6 +26,8 @@ _DRAWN = {
     "bootstrap": "other numbers of resamples of bootstrap intervals",
     "confidence": "intervals of another confidence",
     "overlays": "another limit of target images that serve as overlays",
+    "fuse": "batch norms folded into convolutions or not",
+    "compile": "networks compiled or not",
 }
 """Options that change the precision of a number and not what it is of, each with what to tell the reader."""
 _OF_NETWORK = {"stages", "layer"}

@@ -50,6 +50,7 @@ _PATHS = {
     "repair": {"train"},
     "repair.judge": {"probe"},
     "data": {"source", "target", "val", "class_map"},
+    "execution": {"cache_dir"},
     "models": {"source", "finetuned", "baseline", "arch", "source_arch", "baseline_arch"},
 }
 

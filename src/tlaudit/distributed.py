@@ -4,30 +4,30 @@
 which everything is done by `ALONE`.
 
 Whatever is shared out is brought together again in every process, to the last bit the same in each, so that all of
-them go on in the same way; only what is written, shown or said is left to the one that leads.
+them go on in the same way; only what is written, shown or said is left to the one that leads. A process that cannot go
+on tells the others why at the next thing they do together, or leaves, which ends them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import threading
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import distributed
 
-from tlaudit import errors
-from tlaudit.errors import DataError, TlauditError, UsageError
+from tlaudit.errors import DataError, DivergedError, TlauditError, UsageError
+from tlaudit.failures import EndedError, Failure, ending, is_the_end, is_told, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -67,13 +67,17 @@ class Group:
             tensors: Of the same shapes, types and kinds of device in all processes; changed in place.
 
         Raises:
-            DataError: If another process has ended.
+            EndedError: If another process has ended.
         """
         self._sent(tensors, distributed.all_reduce)
 
     def spread_(self, tensors: Sequence[Tensor]) -> None:
         """Put into each tensor what rank zero has there; arguments and errors as of `sum_`."""
         self._sent(tensors, lambda message: distributed.broadcast(message, src=0))
+
+    def share_weights(self, network: nn.Module) -> None:
+        """Take the weights of the first process: sums may end in other digits on another machine."""
+        self.spread_([tensor.detach() for tensor in (*network.parameters(), *network.buffers())])
 
     def part(self, total: int) -> slice:
         """Say which of `total` rows are this process's.
@@ -110,13 +114,18 @@ class Group:
             value: Anything that can be pickled.
 
         Raises:
-            DataError: If another process has ended.
+            EndedError: If another process has ended.
+            TlauditError: If another process cannot go on, in all processes for the same reason.
+            ElsewhereError: The same, if it crashed.
         """
         if self.size == 1:
             return [value]
         found: list[T | None] = [None] * self.size
         with _others_alive():
             distributed.all_gather_object(found, value)
+        failure = next((one for one in found if isinstance(one, Failure)), None)
+        if failure is not None:
+            raise told(failure.error())
         return found  # type: ignore[return-value]  # every place is filled
 
     def rows(self, tensor: Tensor) -> Tensor:
@@ -126,64 +135,103 @@ class Group:
             tensor: ``(N, ...)`` on the CPU; N may differ from process to process, and be 0.
 
         Raises:
-            DataError: If another process has ended.
+            EndedError: If another process has ended.
         """
         return tensor if self.size == 1 else torch.cat(self.gathered(tensor))
 
     @contextlib.contextmanager
     def agreed(self) -> Iterator[None]:
-        """Within, each process works for itself; if that fails in one of them, it fails in all, for the same reason.
+        """Within, what fails in one process fails in all, for the same reason.
 
         So that no process waits for one that has gone another way, and what goes on after a failure goes on together.
-        What is done together is not done within.
+        May stand within another one. What is shared out by sums alone is to be `in_step`.
 
         Raises:
             TlauditError: What the first of those that failed says, in all processes.
-            RuntimeError: If what it failed of is none of this package's errors.
+            ElsewhereError: If what it failed of is none of this package's errors, in the others.
         """
         if self.size == 1:
             yield
             return
-        own: BaseException | None = None
+        own: Exception | None = None
         try:
             yield
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again below, in every process
+        except SystemExit as stop:
+            own = DataError(f"code of the model's own ended the program (exit code {stop.code})")
+        except Exception as error:
+            if is_told(error) or is_the_end(error):
+                raise
             own = error
-        failures = [failure for failure in self.gathered(None if own is None else _failure(self, own)) if failure]
+        found: list[Failure | None] = [None] * self.size
+        with _others_alive():
+            distributed.all_gather_object(found, None if own is None else Failure.of(own, self.rank, self.size))
+        failures = [one for one in found if isinstance(one, Failure)]
         if not failures:
             return
         if own is not None and failures[0].rank == self.rank:
-            raise own
-        raise failures[0].error() from own
+            raise told(own)
+        raise told(failures[0].error()) from own
+
+    @contextlib.contextmanager
+    def in_step(self) -> Iterator[None]:
+        """Within, processes wait for each other's sums, by which nothing can be told.
+
+        So a process that fails ends, and with it the others; but for that a training diverges or a network gives no
+        logits, which all see in the same step.
+
+        Raises:
+            EndedError: In place of any other error of this package.
+        """
+        try:
+            yield
+        except (DivergedError, UsageError, EndedError):
+            raise
+        except Exception as error:
+            if self.size == 1 or is_told(error):
+                raise
+            if isinstance(error, TlauditError):
+                raise EndedError(str(error)) from error
+            ending(error)
+            raise
 
     def told(self, value: T) -> T:
         """Give every process what rank zero has.
 
         Args:
-            value: Made of what JSON knows; that of the other processes is ignored. Tuples come back as lists.
+            value: Anything that can be pickled; that of the other processes is ignored.
 
         Raises:
-            DataError: If another process has ended.
+            EndedError: If another process has ended.
         """
-        if self.size == 1:
-            return value
-        said = json.dumps(value).encode() if self.leads else b""
-        length = torch.tensor([len(said)])
-        self.spread_([length])
-        text = torch.zeros(int(length), dtype=torch.uint8)
-        if self.leads:
-            text.copy_(torch.frombuffer(bytearray(said), dtype=torch.uint8))
-        self.spread_([text])
-        answer: T = json.loads(text.numpy().tobytes())
-        return answer
+        return value if self.size == 1 else self.gathered(value if self.leads else None)[0]  # type: ignore[return-value]
+
+    def refuse_different(self, found: Mapping[str, object], what: str) -> None:
+        """Stop where processes do not see the same.
+
+        Args:
+            found: What this process sees, by name.
+            what: Of what, for the message.
+
+        Raises:
+            DataError: In all processes, with the name of the first thing that differs and who sees what.
+        """
+        everyone = self.gathered(dict(found))
+        for name in everyone[0]:
+            seen = [one.get(name) for one in everyone]
+            other = next((rank for rank, value in enumerate(seen) if value != seen[0]), None)
+            if other is not None:
+                raise DataError(
+                    f"{what}: the processes do not see the same {name}: process 0 of {self.size} has {seen[0]}, "
+                    f"process {other} has {seen[other]}; give all machines the same files at the same paths"
+                )
 
     def wait(self) -> None:
         """Go on when all processes have come here.
 
         Raises:
-            DataError: If another process has ended.
+            EndedError: If another process has ended.
         """
-        self.sum_([torch.zeros(1)])
+        self.gathered(None)
 
     def _sent(self, tensors: Sequence[Tensor], send: Callable[[Tensor], object]) -> None:
         """Send tensors in few messages, and put back what comes."""
@@ -197,28 +245,6 @@ class Group:
                 pieces = torch.split(message, [tensor.numel() for tensor in together])
                 for tensor, piece in zip(together, pieces, strict=True):
                     tensor.copy_(piece.view(tensor.shape))
-
-
-class _Failure(NamedTuple):
-    """What failed in one process, as another one can be told: the name of its error, if it is one of ours."""
-
-    rank: int
-    kind: str
-    message: str
-
-    def error(self) -> Exception:
-        if not self.kind:
-            return RuntimeError(self.message)
-        found: type[TlauditError] = getattr(errors, self.kind)
-        return found(self.message)
-
-
-def _failure(group: Group, error: BaseException) -> _Failure:
-    if isinstance(error, TlauditError):
-        kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)
-        return _Failure(group.rank, kind, str(error))
-    said = " ".join(str(error).split())
-    return _Failure(group.rank, "", f"in process {group.rank} of {group.size}: {type(error).__name__}: {said}")
 
 
 ALONE = Group(0, 1)
@@ -239,7 +265,7 @@ def joined(device_name: str) -> Iterator[tuple[Group, str]]:
 
     Raises:
         UsageError: If the environment is none of torchrun's, or a device cannot be shared out among processes.
-        DataError: If another process has ended before it joined.
+        EndedError: If another process has ended before it joined.
     """
     rank, size, local = _place(os.environ)
     if size == 1:
@@ -296,7 +322,7 @@ def _ended_in_words() -> Iterator[None]:
         return
 
     def end(*_: object) -> None:
-        raise DataError("ended from outside, as torchrun does when another process of this run has failed")
+        raise EndedError("ended from outside, as torchrun does when another process of this run has failed")
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -349,7 +375,7 @@ def _others_alive() -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise DataError(
+        raise EndedError(
             f"another process of this run has ended, or can no longer be reached ({reason}); see what it says above, "
             "and start again (a training with --resume, if a state was saved)"
         ) from error

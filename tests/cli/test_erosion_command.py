@@ -91,7 +91,7 @@ def test_networks_of_different_depth(world):
     ("flags", "data", "code", "message"),
     [
         ([], None, 2, "missing: --data"),
-        ([], "nowhere", 2, "expected a folder of images, got nothing"),
+        ([], "nowhere", 2, "or a manifest (.csv, .tsv, .parquet), got nothing"),
         (["--stages", "layer1,layer1"], "images", 2, "layer1: named twice"),
         (["--stages", "layr1"], "images", 2, "nearest: layer1"),
         (["--stages", ""], "images", 2, "stages"),

@@ -349,7 +349,7 @@ def test_options_of_a_method_that_is_not_run_are_noticed(world):
         (["--task", "a"], (), "expected NAME=DIR"),
         (["--task", "..=x", "--task", "b=y"], (), "is part of file names"),
         (["--method", "wise-ft", "--finetuned", "FINETUNED", "--init", "source"], ("train",), "no network of its own"),
-        (["--task", "a=nowhere", "--task", "b=nowhere"], (), "expected the folders train and val"),
+        (["--task", "a=nowhere", "--task", "b=nowhere"], (), "expected train and val in nowhere"),
     ],
 )
 def test_refuses(world, tmp_path, more, data, told):

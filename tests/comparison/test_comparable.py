@@ -66,6 +66,8 @@ def test_another_definition_is_a_reason(check, option, value):
         (distraction, "gallery", 3, None),
         (distraction, "class_choice", "sample", None),
         (distraction, "overlays", 50, "another limit of target images that serve as overlays: 1000 and 50"),
+        (lingering, "fuse", True, "batch norms folded into convolutions or not: not stated and True"),
+        (lingering, "compile", True, "networks compiled or not: not stated and True"),
         (erosion, "probe", True, None),
         (erosion, "full_matrix", True, None),
     ],

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tlaudit.data.folders import FoundFile, list_images, printable, spread
+from tlaudit.data.folders import list_images, printable, spread
+from tlaudit.data.items import Items, Roll
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,28 +21,28 @@ def touch(root: Path, *names: str) -> None:
 
 
 def names(root: Path) -> list[str]:
-    return [file.name for file in list_images(root).files]
+    return [file.name for file in list_images(root).items]
 
 
 def test_every_extension_in_any_case_and_nothing_else(tmp_path: Path) -> None:
     images = ["a.jpg", "b.JPEG", "c.jpe", "d.jfif", "e.PNG", "f.webp", "g.Bmp", "h.gif", "i.tif", "j.TIFF", "k.x.jpg"]
     touch(tmp_path, *images, "read.me", "noextension", "labels.csv", "jpg", "trailing.jpg.bak")
     listing = list_images(tmp_path)
-    assert [file.name for file in listing.files] == images
+    assert [file.name for file in listing.items] == images
     assert listing.other_files == 5
 
 
 def test_hidden_files_and_litter_are_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", ".b.jpg", "._a.jpg", ".cache/c.jpg", "__MACOSX/d.jpg", "x/.thumbs/e.jpg", "x/f.jpg")
     listing = list_images(tmp_path)
-    assert [file.name for file in listing.files] == ["a.jpg", "x/f.jpg"]
+    assert [file.name for file in listing.items] == ["a.jpg", "x/f.jpg"]
     assert (listing.other_files, listing.folders) == (0, ["x"])
 
 
 def test_order_is_that_of_names_and_folders_below_belong_to_the_first(tmp_path: Path) -> None:
     touch(tmp_path, "b/z.jpg", "b/deep/er/a.jpg", "a/1.jpg", "a-b/1.jpg", "a/10.jpg", "a/2.jpg", "top.jpg", "e/x.txt")
     listing = list_images(tmp_path)
-    assert [(file.name, file.folder) for file in listing.files] == [
+    assert [(file.name, file.folder) for file in listing.items] == [
         ("a-b/1.jpg", "a-b"),
         ("a/1.jpg", "a"),
         ("a/10.jpg", "a"),
@@ -71,7 +73,7 @@ def test_loops_end_and_are_named(tmp_path: Path) -> None:
     (tmp_path / "b" / "across").symlink_to(tmp_path / "a")
     (tmp_path / "self").symlink_to(tmp_path / "self")
     listing = list_images(tmp_path)
-    assert [file.name for file in listing.files] == ["a/one.jpg", "b/across/one.jpg", "b/two.jpg"]
+    assert [file.name for file in listing.items] == ["a/one.jpg", "b/across/one.jpg", "b/two.jpg"]
     assert [skipped.file for skipped in listing.unread] == ["a/here/", "a/up/", "b/across/here/", "b/across/up/"]
     assert {skipped.reason for skipped in listing.unread} == {"leads back to a folder that was read already"}
 
@@ -95,7 +97,7 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "scandir", refuse)
     listing = list_images(tmp_path)
-    assert [file.name for file in listing.files] == ["good/one.jpg"]
+    assert [file.name for file in listing.items] == ["good/one.jpg"]
     assert [(s.file, s.reason) for s in listing.unread] == [("locked/", "cannot be listed: Permission denied")]
 
 
@@ -106,11 +108,11 @@ def test_odd_names_survive(tmp_path: Path) -> None:
     with open(raw + b"/f.jpg", "wb"):  # noqa: PTH123
         pass
     found = list_images(tmp_path)
-    assert [file.name for file in found.files] == sorted(
+    assert [file.name for file in found.items] == sorted(
         ["new\\x0aline/a.jpg", "-dash/b.jpg", "\\u202ertl/c.jpg", "ü ß/d.jpg", "x" * 251 + "/e.jpg", "\\xff\\xfe/f.jpg"]
     )
-    assert all(file.name.isprintable() and file.name.encode() for file in found.files)
-    assert all(os.path.exists(file.location) for file in found.files)  # noqa: PTH110
+    assert all(file.name.isprintable() and file.name.encode() for file in found.items)
+    assert all(os.path.exists(file.location) for file in found.items)  # noqa: PTH110
 
 
 def test_no_two_names_are_printed_alike() -> None:
@@ -119,8 +121,17 @@ def test_no_two_names_are_printed_alike() -> None:
     assert all(printable(name).isprintable() for name in tricky)
 
 
-def files(**sizes: int) -> list[FoundFile]:
-    return [FoundFile("", f"{folder}/{number}.jpg", folder) for folder, size in sizes.items() for number in range(size)]
+def files(**sizes: int) -> Items:
+    roll = Roll()
+    for folder, size in sizes.items():
+        for number in range(size):
+            roll.add(f"{folder}/{number}.jpg", folder)
+    return Items(roll)
+
+
+def drawn(items: Items, limit: int, seed: int) -> list[str]:
+    """Names of the files that are chosen."""
+    return [item.name for item in items.take(spread(items, limit, seed))]
 
 
 @pytest.mark.parametrize(
@@ -134,21 +145,35 @@ def files(**sizes: int) -> list[FoundFile]:
     ],
 )
 def test_limit_is_spread_evenly(limit: int, shares: dict[str, int]) -> None:
-    chosen = spread(files(a=3, b=40, c=50), limit, seed=0)
-    assert Counter(file.folder for file in chosen) == shares
-    assert chosen == sorted(chosen, key=lambda file: files(a=3, b=40, c=50).index(file))
+    items = files(a=3, b=40, c=50)
+    chosen = spread(items, limit, seed=0)
+    assert Counter(item.folder for item in items.take(chosen)) == shares
+    assert chosen == sorted(set(chosen))
 
 
 def test_limit_below_the_number_of_folders_draws_folders() -> None:
     many = files(**{f"class{number:02d}": 5 for number in range(50)})
-    drawn = [{file.folder for file in spread(many, 7, seed)} for seed in range(20)]
-    assert all(len(folders) == 7 for folders in drawn)
-    assert len(set.union(*drawn)) > 40
+    folders = [set(many.take(spread(many, 7, seed)).folders()) for seed in range(20)]
+    assert all(len(some) == 7 for some in folders)
+    assert len(set.union(*folders)) > 40
 
 
 def test_sample_depends_on_the_seed_alone() -> None:
     some = files(a=30, b=30)
-    assert spread(some, 20, seed=1) == spread(some, 20, seed=1)
-    assert spread(some, 20, seed=1) != spread(some, 20, seed=2)
-    with_other = [file for file in spread(files(a=30, c=30), 20, seed=1) if file.folder == "a"]
-    assert with_other == [file for file in spread(some, 20, seed=1) if file.folder == "a"]
+    assert drawn(some, 20, seed=1) == drawn(some, 20, seed=1)
+    assert drawn(some, 20, seed=1) != drawn(some, 20, seed=2)
+    with_other = [name for name in drawn(files(a=30, c=30), 20, seed=1) if name.startswith("a/")]
+    assert with_other == [name for name in drawn(some, 20, seed=1) if name.startswith("a/")]
+
+
+def test_sample_is_the_one_drawn_by_hand() -> None:
+    """Of each class `random.sample` with the seed and its name: what was drawn once is drawn again by every version."""
+    chosen = spread(files(a=30, b=30), 8, seed=5)
+    by_hand = [sorted(random.Random(f"5/{name}").sample(range(30), 4)) for name in "ab"]
+    assert chosen == by_hand[0] + [30 + number for number in by_hand[1]]
+
+
+def test_shards_are_noted_beside_images(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b/x.TAR", "b.tar", ".hidden.tar", "c.tar.gz")
+    listing = list_images(tmp_path)
+    assert (listing.shards, listing.other_files) == (["b.tar", "b/x.TAR"], 1)

@@ -75,7 +75,7 @@ def test_unlabelled_set_may_be_flat_or_mixed(photos: Path, noise: Draw) -> None:
 
 def test_labelled_set_with_loose_images_is_refused(photos: Path, noise: Draw) -> None:
     noise().save(photos / "loose.png")
-    with pytest.raises(UsageError, match=r"expected a folder for each class .* but loose\.png lies at the top"):
+    with pytest.raises(UsageError, match=r"expected a folder for each class .*, but loose\.png has none; move"):
         ImageSet.scan(photos, labelled=True)
 
 
@@ -85,9 +85,12 @@ def test_nothing_to_read(tmp_path: Path, labelled: bool) -> None:
     (tmp_path / "a" / "x.txt").touch()
     with pytest.raises(DataError, match=r"expected images \(\.jpg, .*\), found none; 1 other files"):
         ImageSet.scan(tmp_path, labelled=labelled)
-    with pytest.raises(UsageError, match="expected a folder of images, got nothing of that name"):
+    with pytest.raises(
+        UsageError,
+        match=r"expected a folder of images, tar shards \(\.tar\) or a manifest .*, got nothing of that name",
+    ):
         ImageSet.scan(tmp_path / "nowhere", labelled=labelled)
-    with pytest.raises(UsageError, match="expected a folder of images, got a file"):
+    with pytest.raises(UsageError, match="expected a folder of images, tar shards .*, got a file"):
         ImageSet.scan(tmp_path / "a" / "x.txt", labelled=labelled)
 
 
@@ -430,7 +433,7 @@ def test_workers_end_with_the_main_process(photos: Path, end: signal.Signals) ->
 
 def test_memory_and_file_handles_do_not_grow(photos: Path, small: Preprocessing) -> None:
     images = ImageSet.scan(photos, labelled=True)
-    long = dataclasses.replace(images, items=images.items * 20)
+    long = dataclasses.replace(images, items=tuple(images.items) * 20)
     read_all(ImageStream(images, [small], batch_size=4, workers=2))
     before = open_files()
     peak = 0

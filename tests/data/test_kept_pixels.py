@@ -214,3 +214,11 @@ def test_a_plan_for_many_files_is_small():
     kept.plan([(files[:1], wanted[0]), (files[:1], {(4, 4, "bilinear")})])
     assert kept._wanted(files[0]) == wanted[1] | wanted[2] | {(4, 4, "bilinear")}
     assert kept._wanted("another") == frozenset()
+
+
+def test_a_plan_is_no_longer_than_there_is_room_for():
+    kept = KeptPixels(budget=100 * 3 * 16 * 16)
+    kept.plan(itertools.repeat(([f"{number}.png" for number in range(50_000)], {(16, 16, "bilinear")}), 2))
+    assert len(kept._later) == 100
+    assert kept._wanted("99.png") == {(16, 16, "bilinear")}
+    assert not kept._wanted("100.png")

@@ -9,7 +9,7 @@ from torch import nn
 
 from tlaudit.errors import InstallationError, UsageError
 from tlaudit.models import runtime
-from tlaudit.models.runtime import Execution, check_installation, default_workers, resolve_device
+from tlaudit.models.runtime import Execution, check_installation, class_scores, default_workers, resolve_device
 
 CPU = torch.device("cpu")
 
@@ -46,16 +46,17 @@ def test_precision_is_the_asked_one_and_ends_with_the_block(precision, dtype):
         assert out.dtype == dtype
         assert out.is_inference()
         assert not torch.backends.cudnn.allow_tf32
-        assert execution(precision).probabilities(net, torch.randn(2, 3, 9, 9)).dtype == torch.float32
     assert torch.backends.cudnn.allow_tf32
     assert not torch.is_autocast_enabled("cpu")
 
 
-def test_probabilities_sum_to_one():
-    with execution().inference():
-        scores = execution().probabilities(network(), torch.randn(6, 3, 9, 9))
-    assert scores.shape == (6, 5)
-    torch.testing.assert_close(scores.sum(1), torch.ones(6))
+def test_what_gives_no_logits_is_told():
+    net = network()
+    assert class_scores(net, torch.randn(6, 3, 9, 9)).shape == (6, 5)
+    with pytest.raises(ValueError, match=r"expected logits \(N, K\) with N = 6, got \(6, 8, 7, 7\)"):
+        class_scores(net[:2], torch.randn(6, 3, 9, 9))
+    with pytest.raises(ValueError, match="got tuple"):
+        class_scores(lambda x: (x,), torch.randn(6, 3, 9, 9))
 
 
 def test_devices_are_named_or_refused():

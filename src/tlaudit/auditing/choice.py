@@ -81,11 +81,12 @@ def refuse_absent(settings: Settings) -> None:
     Raises:
         UsageError: With all folders and files that do not exist.
     """
+    from tlaudit.data.kinds import KINDS, is_set, what_is
+
     absent = [
-        f"{what}: {path}: expected {'a file' if kind == 'file' else 'a folder of images'}, got "
-        + (f"a {'folder' if path.is_dir() else 'file'}" if path.exists() else "nothing of that name")
+        f"{what}: {path}: expected {'a file' if kind == 'file' else KINDS}, got {what_is(path)}"
         for what, kind, path in _places(settings)
-        if path is not None and not (path.is_file() if kind == "file" else path.is_dir())
+        if path is not None and not (path.is_file() if kind == "file" else is_set(path))
     ]
     if absent:
         raise UsageError("; ".join(absent))

@@ -45,7 +45,7 @@ def failed_result(name: str, subject: Subject, options: Options, reason: str, wa
     check = CHECKS[name]
     absent = f"the check could not be made: {reason}"
     # What made the check fail may make it impossible to say what it would have measured.
-    found = attempt(partial(check.quantities, subject, options))
+    found = attempt(partial(check.quantities, subject, options), subject.group)
     named = {} if isinstance(found, Failure) else found
     return CheckResult(
         check=name,

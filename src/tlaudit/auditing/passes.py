@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlaudit.checks.erosion import compared_images
 from tlaudit.checks.stress_data import divide
 from tlaudit.checks.target_task import other_task
 from tlaudit.data.composites import overlay_preprocessing, sampled
+from tlaudit.data.manifests import MANIFESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from tlaudit.checks.base import Subject
     from tlaudit.data.decoding import Geometry
-    from tlaudit.data.images import ImageItem, ImageSet
+    from tlaudit.data.images import ImageSet
+    from tlaudit.data.items import ImageItem
     from tlaudit.options import Settings
 
 
@@ -40,7 +41,9 @@ def shared_passes(subjects: Mapping[str, Subject], settings: Settings) -> list[t
 
 
 def _meet(one: Path, other: Path) -> bool:
-    """Whether files of two folders can have one name."""
+    """Whether two sets can hold the same files; those that a manifest names may lie anywhere."""
+    if {one.suffix.lower(), other.suffix.lower()} & {*MANIFESTS}:
+        return True
     return one.is_relative_to(other) or other.is_relative_to(one)
 
 
@@ -98,4 +101,4 @@ def _geometries(subject: Subject, *roles: str) -> set[Geometry]:
 
 
 def _files(items: Iterable[ImageItem]) -> Iterator[str]:
-    return (os.fspath(item.path) for item in items)
+    return (item.location for item in items)

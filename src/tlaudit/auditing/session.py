@@ -20,6 +20,7 @@ from tlaudit.checks.earlier import read_lingering
 from tlaudit.checks.erosion import compared_images, followed_stages
 from tlaudit.checks.survey import Survey, recognise_source, survey
 from tlaudit.data.kept_pixels import KeptPixels
+from tlaudit.distributed import ALONE
 from tlaudit.errors import MismatchError, ReportError
 from tlaudit.progress import silent
 from tlaudit.results import AuditReport
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from tlaudit.checks.base import Subject
+    from tlaudit.distributed import Group
     from tlaudit.models.pair import Pair
     from tlaudit.options import Settings
     from tlaudit.progress import Progress
@@ -39,7 +41,9 @@ IN_ORDER = ("lingering", "erosion", "distraction", "stress")
 """In which the checks are made: features that a shared pass keeps for `erosion` are not carried along for longer."""
 
 
-def run_audit(pair: Pair, settings: Settings, progress: Progress = silent, *, share: bool = True) -> AuditReport:
+def run_audit(
+    pair: Pair, settings: Settings, progress: Progress = silent, *, share: bool = True, group: Group = ALONE
+) -> AuditReport:
     """Make all checks that were asked for, and say in one report what they found.
 
     What is written wrongly is refused before any work: a folder or file that is not there, folders that fit no class.
@@ -53,6 +57,7 @@ def run_audit(pair: Pair, settings: Settings, progress: Progress = silent, *, sh
         progress: Shows how far a pass is.
         share: Whether what several checks look at is looked at once. Without it each works for itself, which takes
             longer and less memory.
+        group: Processes that share the work.
 
     Returns:
         The report.
@@ -61,13 +66,14 @@ def run_audit(pair: Pair, settings: Settings, progress: Progress = silent, *, sh
         UsageError: If images are missing that a check needs, or a folder or file is not there.
         ClassMatchError: If a folder fits no class of its model, or several.
         MismatchError: If there are checks that compare with the baseline, and it is no relative of the others.
+        EndedError: If the processes cannot go on together.
     """
     refuse_missing(settings)
     watch = Stopwatch()
     names = chosen(settings)
     _refuse_baseline(pair, names)
     with said_once():
-        audit = _Audit(pair, settings, names, progress, pixels=KeptPixels() if share else None)
+        audit = _Audit(pair, settings, names, progress, pixels=KeptPixels() if share else None, group=group)
         for name in sorted(names, key=IN_ORDER.index):
             audit.result(name)
     results = tuple(audit.result(name) for name in names)
@@ -77,7 +83,7 @@ def run_audit(pair: Pair, settings: Settings, progress: Progress = silent, *, sh
         summary=summary(results),
         checks=results,
         left_out=left_out(settings),
-        run=watch.stop(settled(settings.execution)),
+        run=watch.stop(settled(settings.execution, group)),
     )
 
 
@@ -102,6 +108,7 @@ class _Audit:
         progress: Progress,
         *,
         pixels: KeptPixels | None,
+        group: Group,
     ) -> None:
         """Look which checks can be made, before any image is read, and make the pass that several share.
 
@@ -111,8 +118,9 @@ class _Audit:
             names: Checks that are asked for.
             progress: Shows how far a pass is.
             pixels: What the passes share; None where each works for itself.
+            group: Processes that share the work.
         """
-        self._settings = settings
+        self._settings, self._group = settings, group
         self._made: dict[str, CheckResult] = {}
         self._crashed: set[str] = set()
         self._given: dict[str, Callable[[Subject], CheckResult]] = {}
@@ -120,12 +128,12 @@ class _Audit:
         if earlier is not None:
             self._given["lingering"] = partial(read_lingering, earlier, options=settings.lingering)
         needed = {*names, *(other for name in names for other in CHECKS[name].needs if other not in self._given)}
-        self._subjects, unusable = subjects(pair, settings, needed, pixels, progress)
+        self._subjects, unusable = subjects(pair, settings, needed, pixels, progress, group)
         watch = Stopwatch()
         # All of them before anything is said of one: folders that fit no class end the audit.
         refused = {
             name: unusable.get(name)
-            or attempt(partial(CHECKS[name].refuse, self._subjects[name], getattr(settings, name)))
+            or attempt(partial(CHECKS[name].refuse, self._subjects[name], getattr(settings, name)), group)
             for name in sorted(needed, key=IN_ORDER.index)
         }
         for name, failure in refused.items():
@@ -144,7 +152,7 @@ class _Audit:
         pixels.plan(shared_passes(ready, self._settings))
         if not {"lingering", "erosion"} <= ready.keys():
             return
-        found = attempt(partial(_surveyed, ready["erosion"], self._settings))
+        found = attempt(partial(_surveyed, ready["erosion"], self._settings), self._group)
         if isinstance(found, Failure):
             log.info("the pass that checks share could not be made, each makes its own: %s", found.reason)
             return
@@ -154,7 +162,7 @@ class _Audit:
         """Make a check, unless it has been made."""
         if name not in self._made:
             watch = Stopwatch()
-            found = attempt(partial(self._run, name))
+            found = attempt(partial(self._run, name), self._group)
             self._made[name] = self._failed(name, found, watch) if isinstance(found, Failure) else found
             if name == "erosion":
                 self._release()
@@ -182,7 +190,7 @@ class _Audit:
         if own.failure is None or self._settings.data.val is None or name in self._crashed:
             return own
         # What is wrong may be the validation images, which the other check does not look at.
-        again = attempt(partial(self._without_validation, name, subject))
+        again = attempt(partial(self._without_validation, name, subject), self._group)
         return own if isinstance(again, Failure) else again
 
     def _without_validation(self, name: str, subject: Subject) -> CheckResult:

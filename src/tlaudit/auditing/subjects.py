@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from tlaudit.auditing.attempts import Failure
 from tlaudit.auditing.choice import LOOKS_AT
 from tlaudit.checks.assembly import UnusableSetError, assemble
+from tlaudit.checks.sameness import refuse_different
+from tlaudit.distributed import ALONE
 from tlaudit.models.pair import join
 
 if TYPE_CHECKING:
@@ -15,13 +17,19 @@ if TYPE_CHECKING:
 
     from tlaudit.checks.base import Subject
     from tlaudit.data.kept_pixels import KeptPixels
+    from tlaudit.distributed import Group
     from tlaudit.models.pair import Pair
     from tlaudit.options import Settings
     from tlaudit.progress import Progress
 
 
 def subjects(
-    pair: Pair, settings: Settings, names: Collection[str], pixels: KeptPixels | None, progress: Progress
+    pair: Pair,
+    settings: Settings,
+    names: Collection[str],
+    pixels: KeptPixels | None,
+    progress: Progress,
+    group: Group = ALONE,
 ) -> tuple[dict[str, Subject], dict[str, Failure]]:
     """Put together what the checks are about. No image is opened.
 
@@ -31,6 +39,7 @@ def subjects(
         names: Of the checks.
         pixels: What all passes over images share, or None.
         progress: Shows how far a pass is.
+        group: Processes that share the work.
 
     Returns:
         The subjects by check, and by check why there is nothing for it to look at: a set of images is empty. Sets
@@ -39,6 +48,7 @@ def subjects(
     Raises:
         UsageError: If a folder is missing or an option cannot be met.
         ClassMatchError: If a folder fits no class of its model, or several.
+        DataError: If the processes see different networks or images.
     """
     found: dict[str, Subject] = {}
     unusable: dict[str, Failure] = {}
@@ -62,11 +72,13 @@ def subjects(
                     execution=settings.execution,
                     progress=progress,
                     needed=[role for role in needed if role not in without],
+                    group=group,
                 )
             except UnusableSetError as error:
                 without[error.role] = " ".join(str(error).split())
                 continue
             break
+        refuse_different(subject)
         for check in checks:
             found[check] = replace(subject, pixels=pixels)
             for role in LOOKS_AT[check]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tlaudit.cache.place import opened
 from tlaudit.checks.base import LabelledImages, Subject, settled
 from tlaudit.data.classes import ClassNames, match_folders, target_labels
 from tlaudit.data.images import NO_IMAGES, ImageSet
@@ -64,7 +65,7 @@ def assemble(
         pair: The networks.
         data: Folders of images; sets not given are empty.
         preprocess: Overrides of what the weights say about preprocessing.
-        execution: Device, precision, batch size, workers and seed.
+        execution: Device, precision, batch size, workers, seed, and what is kept of earlier runs.
         progress: Shows how far a pass is.
         needed: Which of `source` and `target` must be there.
         group: Processes that share the work.
@@ -103,6 +104,7 @@ def assemble(
         findings=tuple(findings),
         progress=progress,
         group=group,
+        cache=opened(execution),
     )
 
 

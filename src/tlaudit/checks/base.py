@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import logging
@@ -10,6 +11,7 @@ import platform
 import shlex
 import sys
 import time
+from array import array
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +22,19 @@ import torch
 from tlaudit.data.images import ImageSet, ImageStream
 from tlaudit.distributed import ALONE
 from tlaudit.errors import DataError, MismatchError, UsageError
+from tlaudit.models.faster import Faster, refuse_no_compiler
+from tlaudit.models.halving import Halving, enough_memory, joined
 from tlaudit.models.preprocess import Normalizer
-from tlaudit.models.runtime import Execution, default_workers, resolve_device
+from tlaudit.models.runtime import Execution, class_scores, default_workers, resolve_device
 from tlaudit.progress import silent
 from tlaudit.results import CheckResult, DataRecord, Finding, Preprocessing, Provenance, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
 
+    from tlaudit.cache.store import Cache
     from tlaudit.checks.survey import Survey
     from tlaudit.data.classes import ClassNames
     from tlaudit.data.kept_pixels import KeptPixels
@@ -57,16 +62,36 @@ class LabelledImages:
 
     def digest(self) -> str:
         """SHA-256 over names and classes, 64 hexadecimal digits: the same images may have been given other classes."""
-        lines = (f"{item.name}\t{label}\n" for item, label in zip(self.images.items, self.labels.tolist(), strict=True))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for item, label in zip(self.images.items, self.labels.tolist(), strict=True):
+            digest.update(f"{item.name}\t{label}\n".encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network as it is fed: placed on the device, with its own preprocessing."""
+    """A network as it is fed: placed on the device, with its own preprocessing, and as many images as fit at once."""
 
     module: nn.Module
     preprocessing: Preprocessing
+    halving: Halving = field(default_factory=lambda: Halving("the network"), compare=False)
+    faster: Faster | None = field(default=None, compare=False)
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Run it for its logits alone: as a faster one where it has one, in parts where memory is too short.
+
+        Args:
+            pixels: Normalised images, ``(N, 3, H, W)`` on the device.
+
+        Returns:
+            Logits ``(N, K)``, in the precision they were computed in.
+
+        Raises:
+            ValueError: If the network gives anything but one vector of logits for each image.
+            DataError: If not even one image fits.
+        """
+        run = self.faster or functools.partial(class_scores, self.module)
+        return joined(self.halving.run(len(pixels), lambda part: run(pixels[part])))
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,8 @@ class Subject:
         pixels: Kept from one pass over the images for another, or None where each file is decoded by every pass.
         survey: What one pass over the source images found for several checks, or None where each makes its own.
         group: Processes that share the work.
+        halvings: How many images fit into memory at once, by what goes through: found out once, for all checks.
+        cache: What earlier runs found and later ones may want, or None where everything is computed.
     """
 
     pair: Pair
@@ -110,20 +137,36 @@ class Subject:
     pixels: KeptPixels | None = None
     survey: Survey | None = None
     group: Group = ALONE
+    halvings: dict[str, Halving] = field(default_factory=dict, compare=False)
+    cache: Cache | None = field(default=None, compare=False)
 
     def network(self, module: nn.Module, role: str) -> Network:
         """Place a network whose backbone is that of `role` (``source``, ``finetuned`` or ``baseline``)."""
-        return Network(self.execution.place(module), self.preprocessing[role])
+        preprocessing, execution = self.preprocessing[role], self.execution
+        placed, faster = execution.place(module), None
+        if execution.fuse or execution.compile:
+            faster = Faster(placed, preprocessing.crop, fuse=execution.fuse, compiles=execution.compile)
+        return Network(placed, preprocessing, self.halving(f"the {role} network"), faster)
+
+    def halving(self, what: str) -> Halving:
+        """Give what remembers how many images fit into memory at once, for what goes by this name in messages."""
+        return self.halvings.setdefault(what, Halving(what))
 
     def predict(
-        self, images: ImageSet, networks: Mapping[str, Network], label: str, order: Sequence[int] | None = None
+        self,
+        images: ImageSet,
+        networks: Mapping[str, Network],
+        label: str,
+        order: Sequence[int] | None = None,
+        known: Collection[str] = (),
     ) -> Prediction:
-        """Begin one pass over the images through all the networks, in the order of their names or another one."""
-        return Prediction(self, images, networks, label, order)
+        """Begin one pass over the images, in the order of their names or another, through all but `known` networks."""
+        return Prediction(self, images, networks, label, order, known)
 
-    def mixed(self, images: ImageSet) -> list[int]:
+    def mixed(self, images: ImageSet) -> Sequence[int]:
         """Give the images' numbers in an order drawn by the seed, in which a minibatch shows many classes."""
-        return torch.randperm(len(images.items), generator=torch.Generator().manual_seed(self.seed)).tolist()
+        order = torch.randperm(len(images.items), generator=torch.Generator().manual_seed(self.seed))
+        return array("q", order.numpy().tobytes())
 
 
 class Prediction:
@@ -139,9 +182,11 @@ class Prediction:
         networks: Mapping[str, Network],
         label: str,
         order: Sequence[int] | None = None,
+        known: Collection[str] = (),
     ) -> None:
         self._execution, self._progress, self._label = subject.execution, subject.progress, label
-        self._networks, self._group = networks, subject.group
+        self._networks = {name: network for name, network in networks.items() if name not in known}
+        self._group = subject.group
         self._normalizers = {
             n.preprocessing: Normalizer(n.preprocessing, self._execution.device) for n in networks.values()
         }
@@ -203,7 +248,7 @@ class Prediction:
     def _ask(self, name: str, network: Network, inputs: Tensor) -> Tensor:
         """Give a network's probabilities, or say which network cannot give any."""
         with asked(name, network, self._label):
-            probabilities = self._execution.probabilities(network.module, inputs)
+            probabilities = network.logits(inputs).float().softmax(dim=1)
         refuse_nan(probabilities, name, self._label)
         return probabilities
 
@@ -221,9 +266,10 @@ def asked(name: str, network: Network, label: str) -> Iterator[None]:
 
     Raises:
         UsageError: If the network cannot work on its images.
+        DataError: If memory is too short for it.
     """
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), enough_memory(f"{label}: the {name} network"):
             yield
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         side = network.preprocessing.crop
@@ -291,10 +337,12 @@ class Check(Protocol[OptionsT_contra]):
 
 
 def settled(options: ExecutionOptions, group: Group = ALONE) -> Execution:
-    """Pick device and workers; raises UsageError if the device is not there."""
+    """Pick device and workers; raises UsageError if the device is not there, or what is needed to compile."""
     device = resolve_device(options.device)
     workers = default_workers(device, group.here) if options.workers is None else options.workers
-    return Execution(device, options.precision, options.batch_size, workers)
+    if options.compile:
+        refuse_no_compiler(device)
+    return Execution(device, options.precision, options.batch_size, workers, options.fuse, options.compile)
 
 
 class Stopwatch:
@@ -332,12 +380,17 @@ def provenance(subject: Subject, data: Mapping[str, DataRecord], options: Mappin
         },
         backbone=subject.pair.backbone,
         data=dict(data),
-        options={**options, "limit": subject.limit, "strict_data": subject.strict},
+        options={**options, "limit": subject.limit, "strict_data": subject.strict, **_faster(subject.execution)},
         seed=subject.seed,
         precision=subject.execution.precision,
         device=subject.execution.device.type,
         versions=_versions(),
     )
+
+
+def _faster(execution: Execution) -> dict[str, Cell]:
+    """What was done to networks to make them faster, which changes last digits; nothing where nothing was."""
+    return {name: True for name in ("fuse", "compile") if getattr(execution, name)}
 
 
 def _versions() -> dict[str, str]:

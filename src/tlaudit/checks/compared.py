@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tlaudit.cache.entry import Entry
 from tlaudit.checks.base import asked
 from tlaudit.checks.followed import Follower, Room
+from tlaudit.checks.kept_features import KeptCka, spectra_apart, spectra_together
+from tlaudit.checks.remembered import Past
 from tlaudit.errors import UsageError
-from tlaudit.measure.similarity import MINIMUM_IMAGES, CkaAccumulator
+from tlaudit.measure.similarity import MINIMUM_IMAGES
 from tlaudit.models.heads import within
-from tlaudit.models.runtime import class_scores
 from tlaudit.models.wording import nearest
 
 if TYPE_CHECKING:
@@ -26,10 +28,16 @@ if TYPE_CHECKING:
 
     from tlaudit.checks.base import Network, Subject
     from tlaudit.checks.followed import Spectrum
+    from tlaudit.checks.remembered import Question
     from tlaudit.data.images import ImageSet
     from tlaudit.distributed import Group
+    from tlaudit.measure.similarity import CkaAccumulator
     from tlaudit.models.sources import Model
     from tlaudit.results import DataRecord
+
+
+_PREDICTED = ("source", "finetuned")
+"""Networks whose classes are wanted."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,8 @@ class Compared:
         matrix: CKA of each stage of ``source`` with each of ``finetuned``; NaN where it is not defined.
         spectra: By role and stage; only those that could be measured.
         index: Which items of the set were read, ``(N,)`` int64, in the order of the pass.
-        predicted: Class each network gives each image, ``(N,)`` int64, by role; -1 where its logits are NaN. What
-            answers for ``finetuned`` and ``baseline`` may be a hybrid, with the source's head.
+        predicted: Class that ``source`` and ``finetuned`` give each image, ``(N,)`` int64; -1 where the logits are NaN.
+            What answers for ``finetuned`` may be a hybrid, with the source's head.
         kept: Pooled features ``(N, D)`` float32 of each role's last stage, where they were asked for and have any.
         left_out: Images in minibatches too small for CKA.
         record: Which images were read.
@@ -74,6 +82,7 @@ def compare(
     keep: bool = False,
     label: str = "images",
     answered: Callable[[Tensor, Mapping[str, Tensor]], None] | None = None,
+    known_as: Mapping[str, Network] | None = None,
 ) -> Compared:
     """Run images through several networks and compare their stages.
 
@@ -88,18 +97,26 @@ def compare(
         features: Whose spectrum is taken: means over space, or all numbers of a stage.
         keep: Whether the pooled features of the last stages are kept.
         label: Shown beside the progress.
-        answered: Called after each batch with the images' numbers ``(N,)`` and the logits ``(N, K)`` by role.
+        answered: Called after each batch with the images' numbers ``(N,)`` and the logits ``(N, K)`` by role; the pass
+            is made then, whatever is known of an earlier one.
+        known_as: Networks with the very features of those that answer for their roles, under which later runs find
+            what was found here; where left out, those that answer.
 
     Raises:
         UsageError: If a network cannot work on images of this size.
         DataError: If no image can be read.
     """
+    known_as = networks if known_as is None else known_as
+    asks = _Asks(subject, images, known_as, stages, features, label, keep=keep)
+    known = asks.recalled() if answered is None else None
+    if known is not None:
+        return known
     order = subject.mixed(images)
     room = Room(processes=subject.group.size)
     followers = {role: Follower(paths, features, keep=keep, room=room) for role, paths in stages.items()}
-    cka = {role: CkaAccumulator(stages["source"], paths) for role, paths in stages.items() if role != "source"}
+    cka = {role: KeptCka(stages["source"], paths) for role, paths in stages.items() if role != "source"}
     index: list[Tensor] = []
-    predicted: dict[str, list[Tensor]] = {role: [] for role in networks}
+    predicted: dict[str, list[Tensor]] = {role: [] for role in networks if role in _PREDICTED}
     too_small: list[int] = []
 
     def look(batch: Tensor, inputs: dict[str, Tensor]) -> None:
@@ -108,11 +125,12 @@ def compare(
         for role, network in networks.items():
             with subject.execution.inference(), asked(role, network, label):
                 if role in followers:
-                    answers[role], grams[role] = followers[role].look(network.module, inputs[role])
+                    answers[role], grams[role] = followers[role].look(network.module, inputs[role], network.halving)
                 else:
-                    answers[role] = class_scores(network.module, inputs[role])
-        for role, logits in answers.items():
-            predicted[role].append(logits.argmax(dim=1).where(~logits.isnan().any(dim=1), -1).cpu())
+                    answers[role] = network.logits(inputs[role])
+        for role, classes in predicted.items():
+            logits = answers[role]
+            classes.append(logits.argmax(dim=1).where(~logits.isnan().any(dim=1), -1).cpu())
         if answered is not None:
             answered(batch, answers)
         if len(batch) < MINIMUM_IMAGES:
@@ -124,7 +142,7 @@ def compare(
     record = subject.predict(images, networks, label, order).show(look)
     numbers, arranged = _brought_together(subject.group, order, index, too_small, cka, followers)
     spectra = {role: follower.spectra() for role, follower in followers.items()}
-    return Compared(
+    found = Compared(
         stages={role: follower.order() for role, follower in followers.items()},
         cka=cka,
         reasons={role: follower.reasons() for role, follower in followers.items()},
@@ -140,6 +158,94 @@ def compare(
         left_out=len(numbers) - next(iter(cka.values())).images if cka else 0,
         record=record,
     )
+    asks.remember(found)
+    return found
+
+
+def compared_before(
+    subject: Subject,
+    images: ImageSet,
+    networks: Mapping[str, Network],
+    stages: Mapping[str, Sequence[str]],
+    *,
+    features: Literal["pooled", "flat"] = "pooled",
+    keep: bool = False,
+    label: str = "images",
+) -> Compared | None:
+    """Give what `compare` would find, if an earlier run has found it; arguments and errors as there."""
+    return _Asks(subject, images, networks, stages, features, label, keep=keep).recalled()
+
+
+class _Asks:
+    """A comparison as it is known to earlier and later runs."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        images: ImageSet,
+        networks: Mapping[str, Network],
+        stages: Mapping[str, Sequence[str]],
+        features: Literal["pooled", "flat"],
+        label: str,
+        *,
+        keep: bool,
+    ) -> None:
+        self._stages, self._label = stages, label
+        # A network without stages has no part in what is found, but for the classes it gives.
+        asked = {role: network for role, network in networks.items() if role in stages or role in _PREDICTED}
+        self._past = Past(subject, images, asked, label, subject.mixed(images))
+        self._question: Question | None = self._past.question(
+            "features",
+            asked,
+            roles=list(asked),
+            stages=[(role, list(paths)) for role, paths in stages.items()],
+            features=features,
+            keep=keep,
+            # Sums over the images of several processes are added up in another order.
+            processes=subject.group.size,
+        )
+
+    def recalled(self) -> Compared | None:
+        """What an earlier run found."""
+        entry = self._past.find({self._label: self._question}).get(self._label)
+        if entry is None:
+            return None
+        tensors, told, stages = entry.tensors, entry.told, self._stages
+        cka = {role: KeptCka.of(stages["source"], stages[role], role, tensors) for role in told["cka"]}
+        return Compared(
+            stages={role: tuple(paths) for role, paths in told["stages"].items()},
+            cka=cka,
+            reasons=told["reasons"],
+            without=told["without"],
+            matrix=_matrix(cka["finetuned"], stages) if "finetuned" in cka else {},
+            spectra=spectra_together(tensors, told["spectra"]),
+            index=tensors["index"],
+            predicted={role: tensors[f"predicted.{role}"] for role in told["predicted"]},
+            kept={role: tensors[f"kept.{role}"] for role in told["kept"]},
+            left_out=told["left_out"],
+            record=self._past.record(entry),
+        )
+
+    def remember(self, found: Compared) -> None:
+        """Leave it to later runs."""
+        tensors, spectra = spectra_apart(found.spectra)
+        tensors["index"] = found.index
+        tensors |= {f"predicted.{role}": classes for role, classes in found.predicted.items()}
+        tensors |= {f"kept.{role}": kept for role, kept in found.kept.items()}
+        for role, accumulator in found.cka.items():
+            if isinstance(accumulator, KeptCka):
+                tensors |= accumulator.parts(role)
+        told = {
+            "stages": found.stages,
+            "cka": list(found.cka),
+            "reasons": found.reasons,
+            "without": found.without,
+            "spectra": spectra,
+            "predicted": list(found.predicted),
+            "kept": list(found.kept),
+            "left_out": found.left_out,
+        }
+        self._past.keep([(self._question, Entry(tensors, told))], found.record)
 
 
 def _brought_together(

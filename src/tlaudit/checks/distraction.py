@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlaudit.checks.base import Stopwatch, provenance, refuse_strangers
-from tlaudit.checks.composed import composed
+from tlaudit.checks.composed import composed, shared_out
+from tlaudit.checks.distraction_classes import Gallery, InTurn, Names, of_classes, worth_sending
 from tlaudit.checks.explained import LABEL, Explainer
-from tlaudit.checks.gallery import exhibit
 from tlaudit.checks.judged import COMMON, LINGERING, Judgement
 from tlaudit.checks.measured import Recorder
-from tlaudit.checks.tally import Background, composite_rows, mean, tally
+from tlaudit.checks.tally import Background
 from tlaudit.checks.target_task import other_task, target_classes
 from tlaudit.checks.vocabulary_distraction import ROW_COLUMNS
-from tlaudit.data.composite_files import CompositeFolder, CompositeRow
+from tlaudit.data.composite_files import CompositeFolder
 from tlaudit.data.rows import RowFile
 from tlaudit.documents import source_classes
 from tlaudit.metrics.distraction import QUANTITIES
 from tlaudit.results import CheckResult, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tlaudit.checks.base import Subject
     from tlaudit.checks.explained import Seen
     from tlaudit.checks.tally import Tally
-    from tlaudit.checks.target_task import TargetClasses
-    from tlaudit.data.composites import Composite, CompositeStream
+    from tlaudit.data.composites import CompositeBatch, CompositeStream
     from tlaudit.documents import SourceClass
     from tlaudit.exhibits import Exhibit
     from tlaudit.metrics.base import Quantity
@@ -48,10 +47,6 @@ HEADLINE = (
     "distraction.composite_accuracy",
     "distraction.grey_accuracy",
 )
-GROUPS = {
-    LINGERING: "Classes that distract most; of each class the most telling composite",
-    COMMON: "Control: classes that the target data shows",
-}
 
 
 class DistractionCheck:
@@ -162,134 +157,103 @@ def choose(classes: Sequence[SourceClass], options: DistractionOptions, seed: in
 
 
 def _look(subject: Subject, options: DistractionOptions, chosen: Sequence[Background]) -> _Found:
-    """Make the composites, ask the networks, add up class by class."""
+    """Make the composites, ask the networks, add up class by class; processes that share the work have classes each."""
+    group, indices = subject.group, [one.source.index for one in chosen]
+    rounds = shared_out(
+        indices, per_class=options.per_class, batch_size=subject.execution.batch_size, processes=group.size
+    )
+    gallery, tallies = Gallery(options.gallery), []
     with contextlib.ExitStack() as files:
-        # Opened first: what cannot be written is better known before the work.
-        folder = files.enter_context(CompositeFolder(options.save_composites)) if options.save_composites else None
-        table = files.enter_context(RowFile(options.save_rows, ROW_COLUMNS)) if options.save_rows else None
-        explainer = Explainer(subject, options)
-        # Under --strict-data an image that cannot be read ends the run; else it is known from the check before.
-        skipped = () if subject.strict else subject.earlier["lingering"].provenance.data["source"].skipped
-        indices = [one.source.index for one in chosen]
-        pool, stream = composed(subject, indices, options, unusable={one.file for one in skipped})
-        targets = target_classes(subject)
-        names = _Names(subject, targets)
-        backgrounds = {one.source.index: one for one in chosen}
-        gallery = _Gallery(options.gallery)
-        tallies = []
-        everything = _each(subject, explainer, stream, targets, folder, names)
-        for index, group in itertools.groupby(everything, key=lambda one: one.composite.class_index):
-            # Only the most telling composite of a class keeps its pixels: a class may have any number of them.
-            best, seen = None, []
-            for one in group:
-                best = one if best is None or telling(one) > telling(best) else best
-                needed = {role: one.maps[role] for role in ("source", "finetuned")}
-                seen.append(replace(one, scene=None, maps=needed))
-            seen.sort(key=lambda one: one.composite.number)
-            nulls = explainer.null(seen)
-            tallies.append(tally(backgrounds[index], seen, nulls))
-            gallery.offer(tallies[-1], best)
-            if table is not None:
-                table.add(composite_rows(backgrounds[index], seen, nulls, files=names.files, name=names.task))
-        exhibits = tuple(gallery.exhibits(explainer, names))
+        with group.agreed():
+            # Opened first: what cannot be written is better known before the work.
+            written = _Written(files, options) if group.leads else None
+            work = _Work(subject, options, indices, [index for turn in rounds for index in _of_rank(turn, group.rank)])
+            seen = work.seen(written.folder if written is not None else None)
+            classes = InTurn(of_classes(seen, chosen, work.explainer, work.names, rows=options.save_rows is not None))
+        for turn in rounds:
+            with group.agreed():
+                found = classes.next(_of_rank(turn, group.rank))
+                found = found if group.size == 1 else worth_sending(found, options.gallery)
+            for one in itertools.chain.from_iterable(group.gathered(found)):
+                tallies.append(one.tally)
+                gallery.offer(one.tally, one.best)
+                if written is not None and written.table is not None:
+                    written.table.add(one.rows)
+        with group.agreed():
+            classes.finish()
+            exhibits = tuple(gallery.exhibits(work.explainer, work.names)) if group.leads else ()
+        exhibits = group.told(exhibits)
+        if group.size > 1:
+            work.stream.bring_together()
     return _Found(
         tallies=tuple(tallies),
         exhibits=exhibits,
-        records={"composites": stream.record, "overlays": pool.record},
-        layer=explainer.layer,
-        no_labels=targets.unknown,
-        overlays=len(pool.items),
+        records={"composites": work.stream.record, "overlays": work.pool.record},
+        layer=work.explainer.layer,
+        no_labels=work.targets.unknown,
+        overlays=len(work.pool.items),
     )
 
 
-def _each(
-    subject: Subject,
-    explainer: Explainer,
-    stream: CompositeStream,
-    targets: TargetClasses,
-    folder: CompositeFolder | None,
-    names: _Names,
-) -> Iterator[Seen]:
-    """All composites, class after class."""
-    batches = subject.progress(stream, total=len(stream), label=LABEL, size=lambda batch: len(batch.composites))
-    for batch in batches:
-        if folder is not None:
-            folder.add(batch, names.row)
-        yield from explainer(batch, targets.labels[[composite.target for composite in batch.composites]])
+class _Work:
+    """Networks and composites, ready to be looked at by this process.
+
+    Attributes:
+        explainer: Asks the networks.
+        pool: Overlays.
+        stream: Composites of this process's classes.
+        targets: Classes of the overlays.
+        names: Words for numbers.
+    """
+
+    def __init__(
+        self, subject: Subject, options: DistractionOptions, indices: Sequence[int], own: Sequence[int]
+    ) -> None:
+        # Under --strict-data an image that cannot be read ends the run; else it is known from the check before.
+        skipped = () if subject.strict else subject.earlier["lingering"].provenance.data["source"].skipped
+        self._unusable = {one.file for one in skipped}
+        self._subject, self._options, self._indices = subject, options, indices
+        self.explainer = Explainer(subject, options)
+        mine = own if subject.group.size > 1 else None
+        self.pool, self.stream = composed(subject, indices, options, self._unusable, mine)
+        self.targets = target_classes(subject)
+        self.names = Names(subject, self.targets)
+
+    def seen(self, folder: CompositeFolder | None) -> Iterator[Seen]:
+        """Ask the networks about all composites of this process, class after class.
+
+        Args:
+            folder: Gets all composites; those of several processes are drawn once more for it, by the one that has it,
+                because the others may be on machines that do not.
+        """
+        if folder is None or self._subject.group.size == 1:
+            return self._asked(folder)
+        every = composed(self._subject, self._indices, self._options, self._unusable, pool=self.pool)[1]
+        for batch in self._followed(every, "drawing"):
+            folder.add(batch, self.names.row)
+        return self._asked(None)
+
+    def _asked(self, folder: CompositeFolder | None) -> Iterator[Seen]:
+        for batch in self._followed(self.stream, LABEL):
+            if folder is not None:
+                folder.add(batch, self.names.row)
+            yield from self.explainer(batch, self.targets.labels[[one.target for one in batch.composites]])
+
+    def _followed(self, stream: CompositeStream, label: str) -> Iterable[CompositeBatch]:
+        return self._subject.progress(stream, total=len(stream), label=label, size=lambda one: len(one.composites))
 
 
-class _Names:
-    """Words for the numbers in a composite."""
-
-    def __init__(self, subject: Subject, targets: TargetClasses) -> None:
-        self._subject, self._targets = subject, targets
-
-    def task(self, index: int) -> str:
-        """Name of a class of the target task; its index where the baseline has more of them."""
-        names = self._targets.names
-        return names[index] if index < len(names) else str(index)
-
-    def background(self, composite: Composite) -> str:
-        """Name of the source class."""
-        return self._subject.classes.display(composite.class_index)
-
-    def overlay(self, composite: Composite) -> str:
-        """Name of the overlay's class, or of its file where the class is not known."""
-        label = int(self._targets.labels[composite.target])
-        return self.task(label) if label >= 0 else self._subject.target.items[composite.target].name
-
-    def files(self, one: Seen) -> tuple[str, str]:
-        """Names of source image and target image."""
-        source, target = self._subject.source.images, self._subject.target
-        return source.items[one.composite.source].name, target.items[one.composite.target].name
-
-    def row(self, composite: Composite) -> CompositeRow:
-        """What the manifest of saved composites says of one."""
-        label = int(self._targets.labels[composite.target])
-        return CompositeRow(
-            class_name=self.background(composite),
-            source_image=self._subject.source.images.items[composite.source].name,
-            target_image=self._subject.target.items[composite.target].name,
-            target_label=self.task(label) if label >= 0 else "",
-        )
+def _of_rank(turn: Sequence[Sequence[int]], rank: int) -> Sequence[int]:
+    """Classes of one process in a round; there may be none left for it."""
+    return turn[rank] if rank < len(turn) else ()
 
 
-def telling(one: Seen) -> tuple[bool, float]:
-    """How well a composite shows what distraction is: flipped ones first, then by distraction beyond the baseline's."""
-    answer = one.answers["finetuned"]
-    ours, theirs = one.distraction["finetuned"], one.distraction.get("baseline")
-    return answer.predicted != one.label == answer.on_grey, (ours or 0) - (theirs or 0)
+class _Written:
+    """What is written while the composites are looked at."""
 
-
-class _Gallery:
-    """Keeps the most telling composites of the most distracting classes, and half as many of the control."""
-
-    def __init__(self, size: int) -> None:
-        self._sizes = {LINGERING: size, COMMON: (size + 1) // 2}
-        self._kept: dict[str, list[tuple[float, Seen]]] = {LINGERING: [], COMMON: []}
-
-    def offer(self, one: Tally, best: Seen | None) -> None:
-        """Consider a class."""
-        value = mean(one.distraction["finetuned"])
-        if best is None or value is None:
-            return
-        kept = self._kept[one.background.kind]
-        kept.append((value - (mean(one.distraction.get("baseline", [])) or 0), best))
-        kept.sort(key=lambda pair: -pair[0])
-        del kept[self._sizes[one.background.kind] :]
-
-    def exhibits(self, explainer: Explainer, names: _Names) -> Iterator[Exhibit]:
-        """Make the pictures, worst class first."""
-        for kind, kept in self._kept.items():
-            for _, seen in kept:
-                yield exhibit(
-                    seen,
-                    explainer,
-                    group=GROUPS[kind],
-                    background=names.background(seen.composite),
-                    overlay=names.overlay(seen.composite),
-                    name=names.task,
-                )
+    def __init__(self, files: contextlib.ExitStack, options: DistractionOptions) -> None:
+        self.folder = files.enter_context(CompositeFolder(options.save_composites)) if options.save_composites else None
+        self.table = files.enter_context(RowFile(options.save_rows, ROW_COLUMNS)) if options.save_rows else None
 
 
 def _nothing(classes: Sequence[SourceClass]) -> str:

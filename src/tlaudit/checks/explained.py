@@ -19,6 +19,7 @@ from tlaudit.errors import DataError, UsageError
 from tlaudit.measure.overlap import TopPixels, overlap, random_top_pixels, top_pixels
 from tlaudit.models.attribution import Attributor, Explanation, attribution_layer, upsampled
 from tlaudit.models.folding import folded
+from tlaudit.models.halving import joined
 from tlaudit.models.preprocess import Normalizer
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class Explainer:
         self._attributors = {
             role: Attributor(self._folded(role), self.layer, options.method) for role in self._networks
         }
+        # A map takes more memory than an answer: what follows the layer is kept for its gradient.
+        self._halvings = {role: subject.halving(f"maps of the {role} network") for role in self._networks}
         mean = torch.tensor(subject.preprocessing["finetuned"].mean)
         self._fill = (mean * 255).round().to(torch.uint8)[:, None, None]
 
@@ -255,7 +258,7 @@ class Explainer:
         """Give class ``(N,)`` int64 and its probability ``(N,)`` float32 of pictures ``(N, 3, S, S)`` uint8."""
         network = self._networks[role]
         with self._execution.inference(), asked(role, network, LABEL):
-            best = self._execution.probabilities(network.module, self._inputs(role, pixels)).max(dim=1)
+            best = network.logits(self._inputs(role, pixels)).float().softmax(dim=1).max(dim=1)
         return best.indices.cpu(), best.values.cpu()
 
     def filled(self, pixels: Tensor, mask: Tensor) -> Tensor:
@@ -291,8 +294,14 @@ class Explainer:
 
     def _explain(self, role: str, pixels: Tensor, classes: Tensor) -> Explanation:
         wanted = classes.to(self._execution.device) if role == "source" else None
+        attributor = self._attributors[role]
+
+        def explain(part: slice) -> Explanation:
+            return attributor(self._inputs(role, pixels[part]), None if wanted is None else wanted[part])
+
         with self._execution.attribution(), asked(role, self._networks[role], LABEL):
-            explanation = self._attributors[role](self._inputs(role, pixels), wanted)
+            parts = self._halvings[role].run(len(pixels), explain)
+            explanation = Explanation(*(joined(field) for field in zip(*parts, strict=True)))
         refuse_nan(explanation.logits, role, LABEL)
         broken = int((~explanation.maps.isfinite()).flatten(1).any(dim=1).sum())
         if broken:

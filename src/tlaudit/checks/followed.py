@@ -11,6 +11,7 @@ from tlaudit.errors import DegenerateError
 from tlaudit.measure import spectrum as measure
 from tlaudit.measure.similarity import gram
 from tlaudit.measure.spectrum import CovarianceSpectrum, GramSpectrum
+from tlaudit.models.halving import Halving, joined
 from tlaudit.models.runtime import class_scores
 from tlaudit.models.taps import tapped
 from tlaudit.models.token_grid import infer_grid
@@ -101,12 +102,18 @@ class Follower:
         self._ended: list[str] = []
         self._keep = keep
 
-    def look(self, module: nn.Module, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def look(
+        self, module: nn.Module, pixels: Tensor, halving: Halving | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Run a batch, and take from each stage what is kept of it.
+
+        Where memory is too short for the batch it runs in parts, and what stages give for them is kept in main memory
+        until the batch is complete: its Gram matrices are of all its images, as they would have been.
 
         Args:
             module: The network, in eval mode on its device.
             pixels: Normalised images, ``(N, 3, H, W)``.
+            halving: Knows how many images fit into memory at once; where left out it is found out anew.
 
         Returns:
             Logits ``(N, K)``, and for each stage its Gram matrix ``(N, N)``, NaN where it cannot be measured.
@@ -114,17 +121,28 @@ class Follower:
         first = not self._ended
         for stage in self._stages.values():
             stage.begin(pixels)
-        with tapped(module, self._stages, self._see):
-            logits = class_scores(module, pixels)
+
+        def run(part: slice) -> tuple[Tensor, dict[str, Tensor]]:
+            outputs: dict[str, Tensor] = {}
+            for stage in self._stages.values():
+                stage.begin_part(part.stop - part.start)
+            with tapped(module, self._stages, lambda path, output: self._see(path, output, outputs)):
+                return class_scores(module, pixels[part]), outputs
+
+        parts = (halving or Halving("the network")).run(len(pixels), run)
         if first:
             for path in self.order()[:-1]:
                 self._stages[path].keep_no_rows()
-        return logits, {path: stage.end() for path, stage in self._stages.items()}
+        for path, stage in self._stages.items():
+            stage.take_parts([outputs.pop(path) for _, outputs in parts if path in outputs])
+        return joined([logits for logits, _ in parts]), {path: stage.end() for path, stage in self._stages.items()}
 
-    def _see(self, path: str, output: object) -> None:
+    def _see(self, path: str, output: object, outputs: dict[str, Tensor]) -> None:
         if path not in self._ended:
             self._ended.append(path)
-        self._stages[path].see(output)
+        kept = self._stages[path].see(output)
+        if kept is not None:
+            outputs[path] = kept
 
     def bring_together(self, group: Group) -> None:
         """Take in what the other processes saw of other images; all of them have to call this.
@@ -194,26 +212,38 @@ class _Stage:
         """A batch is about to run."""
         self._size = pixels.shape[-2], pixels.shape[-1]
         self._gram = torch.full((len(pixels), len(pixels)), torch.nan, dtype=torch.float64)
-        self._runs = 0
+        self._taken = False
 
-    def see(self, output: object) -> None:
-        """The stage has run."""
+    def begin_part(self, count: int) -> None:
+        """So many of its images are about to run, perhaps not for the first time."""
+        self._count, self._runs = count, 0
+
+    def see(self, output: object) -> Tensor | None:
+        """The stage has run; of a part of a batch, give what has to be kept until all parts are there."""
         self._runs += 1
         if self.reason:
-            return
-        if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != len(self._gram):
+            return None
+        if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != self._count:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            self.reason = f"its output is {shape}, not one tensor with a row for each of {len(self._gram)} images"
+            self.reason = f"its output is {shape}, not one tensor with a row for each of {self._count} images"
         elif self._runs > 1:
             self.reason = "it runs more than once in a forward pass: name a module that runs once"
         elif not output.is_floating_point():
             self.reason = f"its output holds {str(output.dtype).removeprefix('torch.')}, no features"
+        elif self._taken:
+            # It got so far before memory was too short for a later stage.
+            return None
+        elif self._count < len(self._gram):
+            # A copy, because a layer behind this one may write over its output.
+            return output.detach().to("cpu", copy=True)
         else:
-            self._gram = gram(output)
-            if not self._gram.isfinite().all():
-                self.reason = "its features are NaN or infinite for some images, or too large to multiply"
-            elif not self.without:
-                self._add(output)
+            self._take(output)
+        return None
+
+    def take_parts(self, parts: Sequence[Tensor]) -> None:
+        """All parts of the batch have run, and this is what was kept of them."""
+        if parts and not self.reason:
+            self._take(torch.cat(list(parts)))
 
     def end(self) -> Tensor:
         """The batch has run: its Gram matrix, NaN where the stage cannot be measured."""
@@ -221,21 +251,30 @@ class _Stage:
             self.reason = "it takes no part in the forward pass"
         return self._gram.fill_(torch.nan) if self.reason else self._gram
 
+    def _take(self, output: Tensor) -> None:
+        """Take in the features of a whole batch; if memory is too short for that, nothing was taken in."""
+        found = gram(output)
+        if not found.isfinite().all():
+            self.reason = "its features are NaN or infinite for some images, or too large to multiply"
+        elif not self.without:
+            self._add(output)
+        self._gram, self._taken = found, True
+
     def _add(self, output: Tensor) -> None:
         pooled = self._pooled(output) if self._keep or self._features == "pooled" else None
         rows = output.flatten(1) if pooled is None or self._features == "flat" else pooled
         wide = self._features == "flat" or rows.shape[1] > WIDEST_COVARIANCE
+        # A copy, because a layer behind this one may write over its output.
+        kept = pooled.to("cpu", copy=True) if self._keep and pooled is not None else None
         if self._spectrum is None:
             self._spectrum = GramSpectrum() if wide else CovarianceSpectrum()
-        kept = [rows] if wide else []
-        if self._keep and pooled is not None:
-            # A copy, because a layer behind this one may write over its output.
-            self._rows.append(pooled.to("cpu", copy=True))
-            kept.append(pooled)
-        if kept:
-            self._room.take(self, sum(tensor.numel() * tensor.element_size() for tensor in kept))
-        if self._spectrum is not None:
-            self._spectrum.add(rows)
+        self._spectrum.add(rows)
+        held = [rows] if wide else []
+        if kept is not None:
+            self._rows.append(kept)
+            held.append(kept)
+        if held:
+            self._room.take(self, sum(tensor.numel() * tensor.element_size() for tensor in held))
 
     def give_up(self, most: int) -> None:
         """Keep nothing any more: there is no room."""

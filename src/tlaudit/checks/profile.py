@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tlaudit.records import Cell
 
 NAMES = {"source": "source", "finetuned": "finetuned", "baseline": "from scratch"}
+_ROUNDING = 1e-7
+"""Singular values below this share of the largest are rounding: features are float32 (ours)."""
 SINGULAR_VALUES_SHOWN = 64
 """Of each spectrum, spread evenly over a logarithmic axis (ours)."""
 NO_DIAGONAL = "networks with different backbones have no stages in common; see the matrix of all stages"
@@ -289,7 +291,7 @@ class Profile:
                 if stage not in of_role:
                     continue
                 values = of_role[stage].eigenvalues.sqrt()
-                for number in _spread(int((values > 0).sum())):
+                for number in _spread(int((values > _ROUNDING * values[0]).sum())):
                     yield {
                         "stage": stage,
                         "network": NAMES[role],

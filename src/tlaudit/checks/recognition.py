@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+
+from tlaudit.checks.remembered import Past, answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor
 
+    from tlaudit.cache.entry import Entry
     from tlaudit.checks.base import LabelledImages, Network, Subject
+    from tlaudit.checks.remembered import Question
     from tlaudit.distributed import Group
     from tlaudit.results import DataRecord
 
@@ -90,7 +94,7 @@ def recognise(
     label: str,
     order: Sequence[int] | None = None,
 ) -> Recognition:
-    """Ask several networks about labelled images; every file is decoded once.
+    """Ask several networks about labelled images; every file is decoded once, and no network asked that was before.
 
     Args:
         subject: Whose execution is used.
@@ -103,6 +107,62 @@ def recognise(
         UsageError: If a network cannot work on images of this size.
         DataError: If no image can be read, or a network gives NaN.
     """
-    recogniser = Recogniser(data, networks)
-    record = subject.predict(data.images, networks, label, order).ask(recogniser.add)
-    return recogniser.recognition(record, subject.group)
+    past = Past(subject, data.images, networks, label, order)
+    questions = _questions(past, data, networks)
+    known = past.find(questions)
+    if networks and len(known) == len(networks):
+        return _recalled(known, past.record(next(iter(known.values()))))
+    missing = [name for name in networks if name not in known]
+    recogniser = Recogniser(data, missing)
+    record = subject.predict(data.images, networks, label, order, known).ask(recogniser.add)
+    if known and record.fingerprint != past.fingerprint:
+        # Files changed while they were read, so that what is known is about others.
+        return recognise(replace(subject, cache=None), data, networks, label, order)
+    found = recogniser.recognition(record, subject.group)
+    past.keep([(questions[name], _kept(found, name)) for name in missing], record)
+    if not known:
+        return found
+    own, right = _recalled(known, record).own | found.own, _recalled(known, record).right | found.right
+    return replace(found, own={name: own[name] for name in networks}, right={name: right[name] for name in networks})
+
+
+def remember(
+    subject: Subject,
+    data: LabelledImages,
+    networks: Mapping[str, Network],
+    label: str,
+    order: Sequence[int] | None,
+    found: Recognition,
+) -> None:
+    """Leave to later runs of `recognise` what a pass found that looked at more.
+
+    Args:
+        subject: As of `recognise`, and the others as well.
+        data: Images and their classes.
+        networks: Networks by name.
+        label: Shown beside the progress.
+        order: In which the images came.
+        found: To the last bit what `recognise` would have found.
+    """
+    past = Past(subject, data.images, networks, label, order)
+    questions = _questions(past, data, networks)
+    past.keep([(questions[name], _kept(found, name)) for name in networks], found.record)
+
+
+def _questions(past: Past, data: LabelledImages, networks: Mapping[str, Network]) -> dict[str, Question | None]:
+    """One for each network, so that the same network is found again beside others."""
+    labels = data.digest() if past.used else ""
+    return {name: past.question("recognition", (name,), labels=labels) for name in networks}
+
+
+def _kept(found: Recognition, name: str) -> Entry:
+    return answer(labels=found.labels, own=found.own[name], right=found.right[name])
+
+
+def _recalled(known: Mapping[str, Entry], record: DataRecord) -> Recognition:
+    return Recognition(
+        labels=next(iter(known.values())).tensors["labels"],
+        own={name: entry.tensors["own"] for name, entry in known.items()},
+        right={name: entry.tensors["right"] for name, entry in known.items()},
+        record=record,
+    )

@@ -11,7 +11,7 @@ from tlaudit.checks.base import Stopwatch, provenance
 from tlaudit.checks.compared import chosen_stages
 from tlaudit.checks.measured import Recorder
 from tlaudit.checks.stress_data import StressImages, divide
-from tlaudit.checks.stress_judged import findings, inherited, left_out, summary, verdict
+from tlaudit.checks.stress_judged import drawn_apart, findings, inherited, left_out, summary, verdict
 from tlaudit.checks.stress_runs import Shelf, behaviour_digest, refuse_runs, weights_digest
 from tlaudit.checks.stress_told import Told, plasticity_measurements, plasticity_table
 from tlaudit.checks.stress_trials import Bench
@@ -81,7 +81,7 @@ class StressCheck:
         self._stages(subject, options)
         split = divide(subject, options)
         refuse_single_images(subject.pair.source.module, len(split.training.labels), options.training)
-        if options.runs is not None:
+        if options.runs is not None and subject.group.leads:
             refuse_runs(options.runs)
 
     def quantities(self, subject: Subject, options: StressOptions) -> Mapping[str, Quantity]:  # noqa: ARG002
@@ -104,7 +104,11 @@ class StressCheck:
             DataError: If images cannot be read, a training diverges, or a finished run cannot be written.
         """
         watch = Stopwatch()
-        images = StressImages(divide(subject, options), subject, options)
+        with subject.group.agreed():
+            # A step of a training takes its images from anywhere: every process reads all of them.
+            images = StressImages(divide(subject, options), subject, options)
+        read = {"training images": images.training, "test images": images.test}
+        subject.group.refuse_different({name: one.record.fingerprint for name, one in read.items()}, "after reading")
         ratios, without = images.doses(sorted({0.0, *options.ratios}))
         recorder = Recorder(quantities(ratios), subject.seed, options.bootstrap, options.confidence)
         bench = self._bench(subject, options, images, recorder, ratios[-1] if options.plasticity else None)
@@ -124,7 +128,12 @@ class StressCheck:
             measurements=tuple(measurements),
             tables=tables | ({"plasticity": plasticity_table(relearning, recorder)} if relearning else {}),
             charts=(DOSE_CHART, SHORTCUT_CHART, RANK_CHART, *((PLASTICITY_CHART,) if relearning else ())),
-            findings=(*inherited(subject), *left_out(without), *findings(told, relearning, bench)),
+            findings=(
+                *inherited(subject),
+                *drawn_apart(subject),
+                *left_out(without),
+                *findings(told, relearning, bench),
+            ),
             provenance=_provenance(subject, images, _resolved(bench, options, ratios)),
             run=watch.stop(subject.execution),
         )
@@ -136,7 +145,7 @@ class StressCheck:
         self, subject: Subject, options: StressOptions, images: StressImages, recorder: Recorder, again: float | None
     ) -> Bench:
         stages = self._stages(subject, options)
-        shelf = Shelf(options.runs, _basis(subject, options, images, stages))
+        shelf = Shelf(options.runs, _basis(subject, options, images, stages), subject.group)
         return Bench(subject, options.training, images, stages, recorder, shelf, again)
 
 
@@ -162,6 +171,7 @@ def _basis(
         "precision": subject.execution.precision,
         "device": subject.execution.device.type,
         "batch_size": subject.execution.batch_size,
+        "processes": subject.group.size,
         "versions": {name: importlib.metadata.version(name) for name in ("tlaudit", "torch", "torchvision", "pillow")},
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,8 +92,8 @@ def _given(subject: Subject, options: StressOptions) -> Split:
     strangers = [folder for folder in images.folders if folder not in known]
     known.update(match_folders(strangers, subject.classes).indices)
     labels = torch.tensor([known[item.folder] for item in images.items], dtype=torch.int64)
-    learnt = {item.path.resolve() for item in training.images.items}
-    both = [item.name for item in images.items if item.path.resolve() in learnt]
+    learnt = {item.content for item in training.images.items}
+    both = [item.name for item in images.items if item.content in learnt]
     if both:
         raise UsageError(
             f"{options.test}: {len(both)} test images are training images too ({_some(both)}); give others with "
@@ -116,10 +115,10 @@ def _held_out(subject: Subject) -> Split:
 
 
 def _part(data: LabelledImages, chosen: Tensor) -> LabelledImages:
-    items = tuple(item for item, yes in zip(data.images.items, chosen.tolist(), strict=True) if yes)
+    numbers = chosen.nonzero()[:, 0].numpy()
     # What a limit left out was left out of both parts; the other part was not.
-    available = len(items) + data.images.available - len(data.images.items)
-    return LabelledImages(dataclasses.replace(data.images, items=items, available=available), data.labels[chosen])
+    available = len(numbers) + data.images.available - len(data.images.items)
+    return LabelledImages(data.images.part(numbers, available=available), data.labels[chosen])
 
 
 class StressImages:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from tlaudit.checks.stress_told import Told, few, gained, surely_above
+from tlaudit.models.wording import listed
 from tlaudit.results import Finding
+from tlaudit.training.together import unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,6 +80,17 @@ def summary(told: Told) -> str:
 def inherited(subject: Subject) -> Iterator[Finding]:
     """What was noticed before, but for the lineage of the network with itself."""
     yield from (finding for finding in subject.findings if not finding.code.startswith("lineage."))
+
+
+def drawn_apart(subject: Subject) -> Iterator[Finding]:
+    """Say where several processes do not train the network that one would."""
+    apart = unmatched(subject.pair.source.module) if subject.group.size > 1 else ()
+    if apart:
+        message = (
+            f"{listed(apart)} draw random numbers of their own in each of {subject.group.size} processes: the trained "
+            "networks are not those that a single process makes."
+        )
+        yield Finding(code="stress.drawn_apart", severity="warning", message=message)
 
 
 def findings(told: Told, relearning: Relearning | None, bench: Bench) -> Iterator[Finding]:

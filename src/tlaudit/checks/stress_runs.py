@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tlaudit.checks.base import asked
+from tlaudit.distributed import ALONE
 from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, write_atomically
 from tlaudit.models.preprocess import Normalizer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tlaudit.checks.base import Subject
+    from tlaudit.distributed import Group
 
 log = logging.getLogger(__name__)
 
@@ -147,19 +149,23 @@ class Shelf:
     is about something else, or damaged, is not believed.
     """
 
-    def __init__(self, folder: Path | None, basis: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path | None, basis: Mapping[str, object], group: Group = ALONE) -> None:
         """Open it.
 
         Args:
             folder: Made where it is not there; see `refuse_runs`.
             basis: What all runs depend on, as JSON can hold it.
+            group: Processes that share the test: the first one reads and writes.
         """
-        self._folder, self._basis = folder, basis
-        if folder is not None:
+        self._folder, self._basis, self._group = folder, basis, group
+        if folder is not None and group.leads:
             refuse_runs(folder)
 
     def find(self, kind: type[R], ratio: float) -> R | None:
-        """Give a finished run, or None."""
+        """Give a finished run, or None; the same in all processes."""
+        return self._group.told(self._found(kind, ratio) if self._group.leads else None)
+
+    def _found(self, kind: type[R], ratio: float) -> R | None:
         if self._folder is None:
             return None
         key, path = self._place(kind, ratio)
@@ -177,7 +183,7 @@ class Shelf:
         Raises:
             DataError: If it cannot be written.
         """
-        if self._folder is None:
+        if self._folder is None or not self._group.leads:
             return
         key, path = self._place(type(run), run.ratio)
         content = run.model_dump(mode="json")

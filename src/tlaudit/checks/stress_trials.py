@@ -119,6 +119,7 @@ class Bench:
         except UsageError as error:
             reason = str(error)
         else:
+            self.subject.group.share_weights(begun)
             anew.append(self.hits(self.subject.execution.place(begun)))
             scratch = yield from self._trained(begun, images, anew)
             losses = _losses(scratch)
@@ -140,15 +141,22 @@ class Bench:
         execution = self.subject.execution
         normalizer = Normalizer(self.subject.preprocessing["source"], execution.device)
         training = Training(
-            network, data, self.training, execution=execution, normalizer=normalizer, seed=self.subject.seed
+            network,
+            data,
+            self.training,
+            execution=execution,
+            normalizer=normalizer,
+            seed=self.subject.seed,
+            group=self.subject.group,
         )
 
         def note(_: int, network: nn.Module) -> None:
             if curve is not None:
                 curve.append(self.hits(network))
 
-        for step in training.run(note):
-            yield step.images
+        with self.subject.group.in_step():
+            for step in training.run(note):
+                yield step.images
         return training.finish()
 
     def hits(self, network: nn.Module, squares: str = "none") -> Hits:
@@ -166,11 +174,15 @@ class Bench:
         """
         execution, preprocessing = self.subject.execution, self.subject.preprocessing["source"]
         normalizer, usable = Normalizer(preprocessing, execution.device), self.images.test.usable
-        right = torch.zeros(len(usable), dtype=torch.bool)
-        for batch in self.images.tests(squares):
-            with execution.inference(), asked("source", Network(network, preprocessing), "test images"):
-                right[batch.index] = _right(network, normalizer, batch)
-        return tuple(right[usable].tolist())
+        right, group = torch.zeros(len(usable), dtype=torch.int64), self.subject.group
+        with group.agreed():
+            for number, batch in enumerate(self.images.tests(squares)):
+                if number % group.size != group.rank:
+                    continue
+                with execution.inference(), asked("source", Network(network, preprocessing), "test images"):
+                    right[batch.index] = _right(network, normalizer, batch).long()
+        right = torch.stack(group.gathered(right)).sum(dim=0)
+        return tuple(right[usable].bool().tolist())
 
     def _judged(self, ratio: float, trained: Trained) -> Trial:
         return Trial(

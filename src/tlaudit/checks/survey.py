@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from tlaudit.checks.base import asked, refuse_nan
-from tlaudit.checks.compared import compare
-from tlaudit.checks.recognition import Recogniser, recognise
+from tlaudit.checks.compared import compare, compared_before
+from tlaudit.checks.recognition import Recogniser, recognise, remember
 from tlaudit.models.runtime import class_scores
 from tlaudit.models.taps import tapped
 
@@ -82,12 +82,22 @@ def survey(
         UsageError: If a network cannot work on images of this size.
         DataError: If no image can be read, or a network gives NaN.
     """
+    if subject.execution.fuse or subject.execution.compile:
+        # A network whose stages are looked at runs as it is, while alone it would have been asked as a faster one.
+        subject = replace(subject, cache=None)
+    images = subject.source.images
     networks = _asked(subject, control=True)
     together = {role: networks[name] for name, role in _ROLES.items()}
+    known_as = dict(together)
     names = dict(_ROLES)
     if "control" in networks and "baseline" in stages:
         assert subject.pair.baseline is not None  # there is no control without one
         baseline = subject.network(subject.pair.baseline.module, "baseline")
+        known_as["baseline"] = baseline
+    known = compared_before(subject, images, known_as, stages, features=features, keep=keep, label=LABEL)
+    if known is not None:
+        return Survey(recognise_source(subject), known)
+    if "baseline" in known_as:
         same = _same_features(subject, networks["control"], baseline, stages["baseline"])
         names["control"] = "baseline" if same else "control"
         together |= {"baseline": networks["control"]} if same else {"baseline": baseline}
@@ -102,9 +112,19 @@ def survey(
         recogniser.add(index, scores)
 
     compared = compare(
-        subject, subject.source.images, together, stages, features=features, keep=keep, label=LABEL, answered=answered
+        subject,
+        images,
+        together,
+        stages,
+        features=features,
+        keep=keep,
+        label=LABEL,
+        answered=answered,
+        known_as=known_as,
     )
-    return Survey(recogniser.recognition(compared.record, subject.group), compared)
+    recognition = recogniser.recognition(compared.record, subject.group)
+    remember(subject, subject.source, networks, LABEL, subject.mixed(images), recognition)
+    return Survey(recognition, compared)
 
 
 def _asked(subject: Subject, *, control: bool) -> dict[str, Network]:

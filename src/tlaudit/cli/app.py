@@ -21,11 +21,13 @@ from tlaudit.cli.gate import gate
 from tlaudit.cli.init import init
 from tlaudit.cli.inspect import inspect
 from tlaudit.cli.lingering import lingering
+from tlaudit.cli.processes import refuse_several, which
 from tlaudit.cli.repair import repair
 from tlaudit.cli.schema import schema
 from tlaudit.cli.screen import screen
 from tlaudit.cli.stress import stress
 from tlaudit.errors import TlauditError, UsageError
+from tlaudit.failures import ElsewhereError, is_told
 from tlaudit.files import crash_details, crash_line
 
 if TYPE_CHECKING:
@@ -65,16 +67,20 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def guard(*args: object, **kwargs: object) -> None:
-        logging.basicConfig(level=logging.WARNING, format="tlaudit: %(message)s", stream=sys.stderr, force=True)
-        logging.getLogger("tlaudit").setLevel(logging.INFO if kwargs.get("verbose") else logging.WARNING)
+        form = f"tlaudit: {which()}%(message)s"
+        logging.basicConfig(level=logging.WARNING, format=form, stream=sys.stderr, force=True)
+        # What is noticed is said by the process that leads.
+        usual = logging.ERROR if which() else logging.WARNING
+        logging.getLogger("tlaudit").setLevel(logging.INFO if kwargs.get("verbose") else usual)
         try:
+            refuse_several(command.__name__)
             command(*args, **kwargs)
         except typer.Exit:
             raise
         except UsageError as error:
-            raise _stop(str(error), WRONG_USAGE) from None
+            raise _stop(_said(error), WRONG_USAGE) from None
         except TlauditError as error:
-            raise _stop(str(error), NO_ANSWER) from None
+            raise _stop(_said(error), NO_ANSWER) from None
         except KeyboardInterrupt:
             raise _stop("interrupted", INTERRUPTED) from None
         except SystemExit as stop:
@@ -87,13 +93,21 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
                     streams.abandon(stream)
             raise typer.Exit(NO_ANSWER) from None
         except Exception as error:  # noqa: BLE001 - the outermost frame: a crash is "no answer", not Python's exit code 1
-            raise _stop(_crashed(error), NO_ANSWER) from None
+            raise _stop(_said(error) if isinstance(error, ElsewhereError) else _crashed(error), NO_ANSWER) from None
 
     return guard
 
 
+def _said(error: TlauditError | ElsewhereError) -> str:
+    """What the error says; nothing where all processes have it and another one says it."""
+    if which() and is_told(error):
+        return ""
+    return f"crashed {error}" if isinstance(error, ElsewhereError) else str(error)
+
+
 def _stop(message: str, code: int) -> typer.Exit:
-    streams.tell(f"tlaudit: {message}\n")
+    if message:
+        streams.tell(f"tlaudit: {which()}{message}\n")
     return typer.Exit(code)
 
 

@@ -9,7 +9,8 @@ import typer
 
 from tlaudit.cli.flags import AUDIT, DATA, EXECUTION, MODELS, PREPROCESS
 from tlaudit.cli.options import OUTPUT_PANEL, Output, configured
-from tlaudit.cli.output import ProgressBar, deliver, keep_apart, plan
+from tlaudit.cli.output import deliver, keep_apart, plan
+from tlaudit.cli.processes import together
 from tlaudit.cli.subject import load_networks, named_files
 from tlaudit.errors import ReportError
 
@@ -52,15 +53,17 @@ def audit(settings: Settings, output: Output) -> None:
     places = plan(output, AUDIT_FORMATS)
     _refuse_places(settings, output, places)
     refuse_missing(settings, {"--source": settings.models.source, "--finetuned": settings.models.finetuned})
-    pair = load_networks(settings, alike=False)
-    from tlaudit.auditing.session import run_audit
-    from tlaudit.models.runtime import keep_memory
+    with together(settings, output) as run:
+        pair = load_networks(settings, alike=False)
+        from tlaudit.auditing.session import run_audit
+        from tlaudit.models.runtime import keep_memory
 
-    if STRESS in chosen(settings):
-        keep_memory()
-    report = run_audit(pair, settings, ProgressBar(quiet=output.quiet))
-    deliver(report, output, places, AUDIT_FORMATS)
-    _refuse_failed(report)
+        if STRESS in chosen(settings):
+            keep_memory()
+        report = run_audit(pair, run.settings, run.progress, group=run.group)
+        if run.group.leads:
+            deliver(report, output, places, AUDIT_FORMATS)
+        _refuse_failed(report)
 
 
 def _refuse_places(settings: Settings, output: Output, places: Mapping[str, Path | None]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tlaudit.cli.flags import DATA, DISTRACTION, EXECUTION, LINGERING, MODELS, PREPROCESS
 from tlaudit.cli.options import Output, configured
 from tlaudit.cli.output import deliver, keep_apart, plan, written
+from tlaudit.cli.processes import together
 from tlaudit.cli.subject import load_subject, named_files
 
 if TYPE_CHECKING:
@@ -35,15 +36,17 @@ def distraction(settings: Settings, output: Output) -> None:
         {"--lingering": options.lingering, **named_files(settings)},
         options.save_composites,
     )
-    subject = load_subject(settings, quiet=output.quiet)
-    from tlaudit.checks import CHECKS, prepared
-    from tlaudit.checks.earlier import read_lingering
-    from tlaudit.reports import as_html
+    with together(settings, output) as run:
+        subject = load_subject(run, run.settings)
+        from tlaudit.checks import CHECKS, prepared
+        from tlaudit.checks.earlier import read_lingering
+        from tlaudit.reports import as_html
 
-    if options.lingering is not None:
-        known = read_lingering(options.lingering, subject, settings.lingering)
-        subject = replace(subject, earlier={"lingering": known})
-    subject = prepared("distraction", subject, settings)
-    result = CHECKS["distraction"].run(subject, settings.distraction)
-    page = as_html.page((result, *subject.earlier.values()), output.top) if output.report is not None else None
-    deliver(result, output, places, page=page)
+        if options.lingering is not None:
+            known = read_lingering(options.lingering, subject, settings.lingering)
+            subject = replace(subject, earlier={"lingering": known})
+        subject = prepared("distraction", subject, run.settings)
+        result = CHECKS["distraction"].run(subject, options)
+        if run.group.leads:
+            page = as_html.page((result, *subject.earlier.values()), output.top) if output.report is not None else None
+            deliver(result, output, places, page=page)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tlaudit.cli.flags import DATA, EROSION, EXECUTION, MODELS, PREPROCESS
 from tlaudit.cli.options import Output, configured
 from tlaudit.cli.output import deliver, keep_apart, plan, written
+from tlaudit.cli.processes import together
 from tlaudit.cli.subject import load_subject, named_files, source_only
 from tlaudit.errors import UsageError
 
@@ -26,7 +27,10 @@ def erosion(settings: Settings, output: Output) -> None:
     keep_apart(written(output, places), named_files(settings))
     if settings.erosion.data is None and settings.data.source is None:
         raise UsageError("missing: --data (on the command line or in tlaudit.toml)")
-    subject = load_subject(source_only(settings), quiet=output.quiet, needed=(), alike=False)
-    from tlaudit.checks import run_check
+    with together(settings, output) as run:
+        subject = load_subject(run, source_only(run.settings), needed=(), alike=False)
+        from tlaudit.checks import run_check
 
-    deliver(run_check("erosion", subject, settings), output, places)
+        result = run_check("erosion", subject, run.settings)
+        if run.group.leads:
+            deliver(result, output, places)

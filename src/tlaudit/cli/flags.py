@@ -44,7 +44,7 @@ class Flag(NamedTuple):
 
 _PANELS = {
     MODELS: "Networks",
-    DATA: "Images",
+    DATA: "Images: folders, tar shards, or CSV and Parquet manifests (docs/data.md)",
     PREPROCESS: "Preprocessing (from the weights' metadata, else ImageNet's, where not given)",
     EXECUTION: "How the work is done",
     LINGERING: "Which classes linger (docs/methods.md)",
@@ -132,6 +132,11 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("--batch-size -b", "batch_size", int, "Images in a forward pass, and in a minibatch of CKA."),
         Flag("--workers -j", "workers", int, "Processes that decode images."),
         Flag("--seed", "seed", int, "For every random choice."),
+        Flag("--cache/--no-cache", "cache", bool, "Find again what an earlier run computed, the default."),
+        Flag("--cache-dir", "cache_dir", Path, "Folder of the cache; default the user's, docs/cache.md."),
+        Flag("--cache-size", "cache_size", float, "Most GiB of it, the oldest go first; default 5."),
+        Flag("--fuse/--no-fuse", "fuse", bool, "Fold batch norms into convolutions for predictions."),
+        Flag("--compile/--no-compile", "compile", bool, "Compile networks for predictions: for 10000 images or more."),
     ),
     LINGERING: (
         Flag("--k", "k", int, "An image counts for its k most probable source classes."),

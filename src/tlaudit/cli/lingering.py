@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tlaudit.cli.flags import DATA, EXECUTION, LINGERING, MODELS, PREPROCESS
 from tlaudit.cli.options import Output, configured
 from tlaudit.cli.output import deliver, keep_apart, plan, written
+from tlaudit.cli.processes import together
 from tlaudit.cli.subject import load_subject, named_files
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ def lingering(settings: Settings, output: Output) -> None:
     """
     places = plan(output)
     keep_apart(written(output, places), named_files(settings))
-    subject = load_subject(settings, quiet=output.quiet)
-    from tlaudit.checks import run_check
+    with together(settings, output) as run:
+        subject = load_subject(run, run.settings)
+        from tlaudit.checks import run_check
 
-    deliver(run_check("lingering", subject, settings), output, places)
+        result = run_check("lingering", subject, run.settings)
+        if run.group.leads:
+            deliver(result, output, places)

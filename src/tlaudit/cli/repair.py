@@ -21,7 +21,8 @@ from tlaudit.cli.flags import (
     REPAIR_TRAINING,
 )
 from tlaudit.cli.options import OUTPUT_PANEL, Output, configured
-from tlaudit.cli.output import ProgressBar, deliver, keep_apart, plan, written
+from tlaudit.cli.output import deliver, keep_apart, plan, written
+from tlaudit.cli.processes import together
 from tlaudit.cli.subject import named_files
 from tlaudit.errors import DivergedError, UsageError
 
@@ -140,7 +141,6 @@ def repair(
         {**written(document, places, "--result"), "--output": output.path, "--steps": steps},
         named_files(settings),
     )
-    from tlaudit.distributed import joined
     from tlaudit.models.runtime import keep_memory
     from tlaudit.repair.continual import learn_in_turn, parse_tasks
     from tlaudit.repair.places import Places
@@ -152,10 +152,7 @@ def repair(
     keep_memory()
     others = {"--report": output.report} | {f"--result ({form})": place for form, place in places.items()}
     where = Places(output.path, steps, resume=resume, others=others)
-    with joined(settings.execution.device) as (group, device):
-        execution = settings.execution.model_copy(update={"device": device})
-        settings = settings.model_copy(update={"execution": execution})
-        progress = ProgressBar(quiet=output.quiet or not group.leads)
+    with together(settings, output) as (settings, group, progress):
         tasks = parse_tasks(task) if task else {}
         if tasks:
             _warn_of_other_images(settings)
@@ -167,13 +164,13 @@ def repair(
         else:
             told = run(source, finetuned, settings, where, progress=progress, group=group)
             names = list(settings.repair.methods)
-        if told is None:
-            return
-        deliver(told, document, places)
-    diverged = [finding.message for finding in told.findings if finding.code == "repair.diverged"]
-    if diverged:
-        raise DivergedError("; ".join(diverged))
-    where.forget(names)
+        if group.leads:
+            deliver(told, document, places)
+        diverged = [finding.message for finding in told.findings if finding.code == "repair.diverged"]
+        if diverged:
+            raise DivergedError("; ".join(diverged))
+        if group.leads:
+            where.forget(names)
 
 
 def _warn_of_other_images(settings: Settings) -> None:

@@ -77,7 +77,15 @@ def _csv_rows(file: TextIO, rows: Rows) -> None:
 ROW_FORMATS = {"jsonl": RowFormat(_no_header, _json_rows), "csv": RowFormat(_csv_header, _csv_rows)}
 
 
-@configured(MODELS, DATA, SCREEN, PREPROCESS, EXECUTION, own=_OWN)
+@configured(
+    MODELS,
+    DATA,
+    SCREEN,
+    PREPROCESS,
+    EXECUTION,
+    own=_OWN,
+    without=("--fuse/--no-fuse", "--compile/--no-compile", "--cache/--no-cache", "--cache-dir", "--cache-size"),
+)
 def screen(settings: Settings, output: Output, images: list[Path]) -> None:
     """Flag images that remind the finetuned network of a lingering class.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tlaudit.cli.flags import DATA, EXECUTION, MODELS, PREPROCESS, STRESS, STRESS_TRAINING
 from tlaudit.cli.options import Output, configured
 from tlaudit.cli.output import deliver, keep_apart, plan, written
+from tlaudit.cli.processes import together
 from tlaudit.cli.subject import load_subject, named_files, source_only
 from tlaudit.errors import UsageError
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     STRESS_TRAINING,
     PREPROCESS,
     EXECUTION,
-    without=("--finetuned", "--baseline", "--source-arch", "--baseline-arch", "--target-data", "--val-data"),
+    without=(
+        *("--finetuned", "--baseline", "--source-arch", "--baseline-arch", "--target-data", "--val-data"),
+        *("--fuse/--no-fuse", "--compile/--no-compile"),
+    ),
 )
 def stress(settings: Settings, output: Output) -> None:
     """Train the network on with squares that give the class away, and see what it forgets.
@@ -39,9 +43,12 @@ def stress(settings: Settings, output: Output) -> None:
     )
     settings = settings.model_copy(update={"models": alone})
     keep_apart(written(output, places), named_files(settings))
-    subject = load_subject(source_only(settings), quiet=output.quiet, needed=("source",))
-    from tlaudit.checks import run_check
-    from tlaudit.models.runtime import keep_memory
+    with together(settings, output) as run:
+        subject = load_subject(run, source_only(run.settings), needed=("source",))
+        from tlaudit.checks import run_check
+        from tlaudit.models.runtime import keep_memory
 
-    keep_memory()
-    deliver(run_check("stress", subject, settings), output, places)
+        keep_memory()
+        result = run_check("stress", subject, run.settings)
+        if run.group.leads:
+            deliver(result, output, places)

@@ -5,43 +5,48 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlaudit.cli.output import ProgressBar
 from tlaudit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tlaudit.checks.base import Subject
+    from tlaudit.cli.processes import Together
     from tlaudit.models.pair import Pair
     from tlaudit.options import Settings
 
 
 def load_subject(
-    settings: Settings, *, quiet: bool, needed: Sequence[str] = ("source", "target"), alike: bool = True
+    run: Together, settings: Settings, *, needed: Sequence[str] = ("source", "target"), alike: bool = True
 ) -> Subject:
-    """Load the networks, find the images and match them.
+    """Load the networks, find the images and match them; all processes that share the command see the same.
 
     Args:
+        run: Who shares the command.
         settings: Which networks and images.
-        quiet: Whether no progress is shown.
         needed: Sets of images that the command cannot do without.
         alike: Whether the networks' backbones have to match.
 
     Raises:
         UsageError: If an option that is always needed is missing; all missing ones are named.
+        DataError: If the processes see different networks or images.
     """
     data = settings.data
     pair = load_networks(settings, {f"--{name}-data": getattr(data, name) for name in needed}, alike=alike)
     from tlaudit.checks import assembly
+    from tlaudit.checks.sameness import refuse_different
 
-    return assembly.assemble(
+    subject = assembly.assemble(
         pair,
         data,
         preprocess=settings.preprocess,
         execution=settings.execution,
-        progress=ProgressBar(quiet=quiet),
+        progress=run.progress,
         needed=needed,
+        group=run.group,
     )
+    refuse_different(subject)
+    return subject
 
 
 def source_only(settings: Settings) -> Settings:

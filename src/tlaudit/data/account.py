@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -171,10 +170,11 @@ class _Digests:
             self._sizes[numbers], self._hashes[numbers] = sizes, hashes
 
     def fingerprint(self, images: ImageSet) -> str:
-        found = zip(self._sizes.tolist(), self._hashes, strict=True)
-        return digest_of(
-            images, (UNREADABLE if size < 0 else FileDigest(size, sha.tobytes().hex()) for size, sha in found)
-        )
+        return digest_of(images, map(self._of, range(len(self._sizes))))
+
+    def _of(self, number: int) -> FileDigest:
+        size = int(self._sizes[number])
+        return UNREADABLE if size < 0 else FileDigest(size, self._hashes[number].tobytes().hex())
 
 
 def fingerprint(images: ImageSet, group: Group = ALONE) -> str:
@@ -194,7 +194,7 @@ def fingerprint(images: ImageSet, group: Group = ALONE) -> str:
     parts = group.dealt([range(at, min(at + _PART, len(images.items))) for at in range(0, len(images.items), _PART)])
 
     def digests(part: range) -> list[FileDigest]:
-        return [read(os.fspath(images.items[number].path))[0] for number in part]
+        return [read(images.items[number].location)[0] for number in part]
 
     # Reading and hashing leave Python's lock to others.
     with group.agreed(), ThreadPoolExecutor(_READERS) as readers:

@@ -8,8 +8,8 @@ the overlays; so neither the batch size, nor other classes, nor asking for more 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import chain, groupby
+from dataclasses import dataclass
+from itertools import accumulate, chain, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +18,7 @@ import torch
 
 from tlaudit.data.folders import printable
 from tlaudit.data.images import ImageStream
+from tlaudit.distributed import ALONE
 from tlaudit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from tlaudit.data.images import Batch, ImageSet
     from tlaudit.data.kept_pixels import KeptPixels
+    from tlaudit.distributed import Group
     from tlaudit.results import DataRecord, Preprocessing
 
 GREY = 128
@@ -146,7 +148,7 @@ class OverlayPool:
         """
         chosen = sampled(len(images.items), overlays, seed)
         small = overlay_preprocessing(preprocessing, scale)
-        subset = replace(images, items=tuple(images.items[item] for item in chosen.tolist()), available=len(chosen))
+        subset = images.part(chosen.tolist(), available=len(chosen))
         stream = ImageStream(subset, [small], batch_size=batch_size, workers=workers, strict=strict, kept=kept)
         rows, pictures = [], []
         for batch in progress(stream, total=len(chosen), label="overlays", size=lambda batch: len(batch.index)):
@@ -226,6 +228,8 @@ class CompositeStream:
         strict: bool,
         unusable: Collection[str] = (),
         kept: KeptPixels | None = None,
+        group: Group = ALONE,
+        own: Collection[int] | None = None,
     ) -> None:
         """Plan the pass; nothing is read yet.
 
@@ -243,6 +247,8 @@ class CompositeStream:
             strict: Whether a source image that cannot be used ends the pass.
             unusable: Names of source images known to be unreadable, left out of the plan.
             kept: Pixels kept from an earlier pass.
+            group: Processes that share the pass. Where there are several, `bring_together` completes it.
+            own: Classes whose composites this process draws, each class one process's; all where left out.
 
         Raises:
             UsageError: If a number is out of range.
@@ -258,16 +264,25 @@ class CompositeStream:
             raise DataError(f"{where}: none of the {len(of_class)} classes asked for has an image that can be used")
         self._pool, self._per_class, self._seed = pool, per_class, seed
         self._geometry, self._side, self._batch_size = preprocessing.geometry, preprocessing.crop, batch_size
-        needed = chain.from_iterable(np.sort(self._begin(index)[1][:per_class]).tolist() for index in self._items)
-        shown = tuple(source.items[item] for item in needed)
-        subset = replace(source, items=shown, available=len(shown))
+        needed = {index: np.sort(self._begin(index)[1][:per_class]).tolist() for index in self._items}
+        begin = accumulate((len(items) for items in needed.values()), initial=0)
+        self._places = {i: range(at, at + len(items)) for (i, items), at in zip(needed.items(), begin, strict=False)}
+        shown = list(chain.from_iterable(needed.values()))
+        self._own = [index for index in self._items if own is None or index in own]
         self._stream = ImageStream(
-            subset, [preprocessing], batch_size=batch_size, workers=workers, strict=strict, kept=kept
+            source.part(shown, available=len(shown)),
+            [preprocessing],
+            batch_size=batch_size,
+            workers=workers,
+            strict=strict,
+            kept=kept,
+            group=group,
+            own=None if own is None else list(chain.from_iterable(self._places[index] for index in self._own)),
         )
 
     def __len__(self) -> int:
-        """How many composites are planned."""
-        return len(self._items) * self._per_class
+        """How many composites are planned, of this process's classes."""
+        return len(self._own) * self._per_class
 
     def __iter__(self) -> Iterator[CompositeBatch]:
         """Run the pass.
@@ -277,6 +292,14 @@ class CompositeStream:
             RuntimeError: If the pass has been run before.
         """
         return self._run(iter(self._stream))
+
+    def bring_together(self) -> None:
+        """Learn what the other processes have read: where there are several, all of them call it after the pass.
+
+        Raises:
+            DataError: If no source image could be used, or, when strict, any was skipped.
+        """
+        self._stream.bring_together()
 
     @property
     def record(self) -> DataRecord:
@@ -311,8 +334,7 @@ class CompositeStream:
 
     def _run(self, batches: Iterator[Batch]) -> Iterator[CompositeBatch]:
         # Images arrive in the order of the plans; those of an image that does not arrive are passed over.
-        plans = chain.from_iterable(map(self._plan, self._items))
-        groups = enumerate(group for _, group in groupby(plans, key=attrgetter("source")))
+        groups = chain.from_iterable(map(self._pictures, self._own))
         pending: list[Composite] = []
         pixels = self._canvas()
         for batch in batches:
@@ -325,6 +347,11 @@ class CompositeStream:
                         pending, pixels = [], self._canvas()
         if pending:
             yield self._pasted(pending, pixels[: len(pending)])
+
+    def _pictures(self, class_index: int) -> Iterator[tuple[int, Iterator[Composite]]]:
+        """Place of each source image of a class among all that are read, and the composites that are made of it."""
+        of_image = groupby(self._plan(class_index), key=attrgetter("source"))
+        return ((at, group) for at, (_, group) in zip(self._places[class_index], of_image, strict=True))
 
     def _canvas(self) -> Tensor:
         shape = (self._batch_size, 3, self._side, self._side)

@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
+from tlaudit.data.locations import piece_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -41,6 +43,8 @@ MAX_PIXELS = 89_478_485
 
 MAX_FILE_BYTES = 1 << 30
 """Largest file read into memory: an uncompressed 16-bit RGBA picture of `MAX_PIXELS` is smaller."""
+
+_READ_AT_ONCE = 1 << 20
 
 EXTENSIONS = {
     ".jpg": "JPEG",
@@ -136,7 +140,7 @@ def decode_batch(files: Iterable[str], geometries: Sequence[Geometry], buffers: 
     """Read each file once and write its pixels into the next free row of every buffer.
 
     Args:
-        files: Locations on disk, at most as many as the buffers have rows.
+        files: Locations (`tlaudit.data.locations`), at most as many as the buffers have rows.
         geometries: Resize, crop and interpolation, one for each buffer.
         buffers: ``(N, crop, crop, 3)`` uint8, one for each geometry, written in place. Rows past the last good file
             keep whatever they held.
@@ -161,28 +165,43 @@ def decode_batch(files: Iterable[str], geometries: Sequence[Geometry], buffers: 
     return result
 
 
-def read(file: str) -> tuple[FileDigest, bytes | None, str | None]:
-    """Read a whole file and digest it.
+def read(location: str) -> tuple[FileDigest, bytes | None, str | None]:
+    """Read all of a file, or of a piece of a shard, and digest it.
 
     Returns:
         The digest and the content; or, where there is nothing to decode, no content and the reason. Content over
         `MAX_FILE_BYTES` is digested but not kept.
     """
+    piece = piece_of(location)
+    file = location if piece is None else piece.file
     try:
         status = os.stat(file)  # noqa: PTH116 - here and below, making a Path costs as much as hashing the file
         if not stat.S_ISREG(status.st_mode):
             # Opening a named pipe would wait for a writer for ever, and a device never ends.
             return UNREADABLE, None, "not a regular file"
         with open(file, "rb", buffering=0) as stream:  # noqa: PTH123
-            if status.st_size > MAX_FILE_BYTES:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-                reason = f"the file has {status.st_size} bytes, more than the {MAX_FILE_BYTES} that are read"
-                return FileDigest(status.st_size, sha256), None, reason
-            data = stream.readall()
+            size = status.st_size if piece is None else piece.size
+            if piece is not None:
+                stream.seek(piece.at)
+            if size > MAX_FILE_BYTES:
+                reason = f"the file has {size} bytes, more than the {MAX_FILE_BYTES} that are read"
+                return FileDigest(size, _sha256(stream, size)), None, reason
+            data = stream.readall() if piece is None else stream.read(size)
     except OSError as error:
         return UNREADABLE, None, f"cannot be read: {error.strerror or type(error).__name__}"
+    if piece is not None and len(data) < size:
+        return UNREADABLE, None, "cannot be read: the shard has become shorter since it was listed"
     digest = FileDigest(len(data), hashlib.sha256(data).hexdigest())
     return (digest, data, None) if data else (digest, None, "the file is empty")
+
+
+def _sha256(stream: io.RawIOBase, size: int) -> str:
+    """Digest so many bytes without holding them."""
+    digest = hashlib.sha256()
+    while size > 0 and (data := stream.read(min(size, _READ_AT_ONCE))):
+        digest.update(data)
+        size -= len(data)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -11,38 +11,48 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from tlaudit.data.decoding import EXTENSIONS, extension
+from tlaudit.data.items import Items, Roll
 from tlaudit.results import SkippedImage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+SHARD = ".tar"
+"""How the name of a shard ends."""
 
 _ARCHIVER_LITTER = "__MACOSX"
 
 
-class FoundFile(NamedTuple):
-    """An image file: where it is, its printable name relative to the root, and the first folder of that name."""
-
-    location: str
-    name: str
-    folder: str | None
-
-
 @dataclass
 class Listing:
-    """What lies below a folder.
+    """What lies below a folder, in shards or in a manifest.
 
     Attributes:
-        files: Everything that has the extension of an image and is no folder, sorted by name once complete.
+        items: Everything that has the extension of an image; of a folder sorted by name.
         other_files: How many files have another extension. Hidden ones are not counted.
-        folders: Printable names of the folders directly below the root.
-        unread: Folders that could not be listed, or that lead back to one already read.
+        folders: Printable names of the folders directly below the root, sorted; of shards and manifests the classes.
+        unread: What could not be listed, or leads back to something already read.
+        shards: Paths of shards found, relative to the root, sorted by their printable names.
+        wanted: What gives each image its class.
+        advice: What to do where images have none.
     """
 
-    files: list[FoundFile] = field(default_factory=list)
+    items: Items = field(default_factory=lambda: Items(Roll()))
     other_files: int = 0
     folders: list[str] = field(default_factory=list)
     unread: list[SkippedImage] = field(default_factory=list)
+    shards: list[str] = field(default_factory=list)
+    wanted: str = "a folder for each class with its images in it"
+    advice: str = "move images into class folders"
+
+    def pass_over(self, name: str, reason: str) -> None:
+        """Note something that holds images, perhaps, which cannot be had."""
+        self.unread.append(SkippedImage(file=name, reason=reason))
 
 
 def printable(name: str) -> str:
@@ -69,6 +79,19 @@ def _escape(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is passed over: a hidden one, or the litter of archivers."""
+    return name.startswith(".") or name == _ARCHIVER_LITTER
+
+
+class _Level(NamedTuple):
+    """A folder that is being read: its path relative to the root as it is and as it is printed, and what is left."""
+
+    path: str
+    name: str
+    entries: Iterator[str]
+
+
 def list_images(root: Path) -> Listing:
     """Walk a folder and everything below it.
 
@@ -84,53 +107,67 @@ def list_images(root: Path) -> Listing:
     Raises:
         OSError: If the root itself cannot be listed.
     """
-    listing = Listing()
-    identity = _identity(os.fspath(root))
-    for location, name in _list_one(os.fspath(root), "", None, listing):
-        listing.folders.append(name)
-        _list_below(location, name, {identity}, listing)
-    listing.files.sort(key=lambda file: file.name)
+    listing, base = Listing(), os.fspath(root)
+    roll = Roll(base)
+    identity = _identity(base)
+    seen, top = {identity}, ""
+    # Names of one folder at a time are held: put in order there, with the slash, they come in the order of whole names.
+    levels = [_Level("", "", iter(_entries(base, listing)))]
+    while levels:
+        level = levels[-1]
+        entry = next(level.entries, None)
+        if entry is None:
+            levels.pop()
+            continue
+        path, name = level.path + entry, level.name + printable(entry)
+        if not entry.endswith("/"):
+            if extension(entry) == SHARD:
+                listing.shards.append(path)
+            else:
+                roll.add(name, top if len(levels) > 1 else None, path=path)
+            continue
+        if len(levels) == 1:
+            seen, top = {identity}, name[:-1]
+            listing.folders.append(top)
+        entries = _entered(os.path.join(base, path[:-1]), name, seen, listing)  # noqa: PTH118
+        if entries:
+            levels.append(_Level(path, name, iter(entries)))
+    listing.items = Items(roll)
     listing.folders.sort()
     listing.unread.sort(key=lambda skipped: skipped.file)
     return listing
 
 
-def _list_below(location: str, top: str, seen: set[tuple[int, int]], listing: Listing) -> None:
-    """List a first folder and all below it; in name order, so that of two links to one folder the same one is read."""
-    pending = [(location, top)]
-    while pending:
-        location, name = pending.pop()
-        try:
-            identity = _identity(location)
-            if identity in seen:
-                reason = "leads back to a folder that was read already"
-                listing.unread.append(SkippedImage(file=f"{name}/", reason=reason))
-                continue
-            seen.add(identity)
-            below = _list_one(location, f"{name}/", top, listing)
-        except OSError as error:
-            reason = f"cannot be listed: {error.strerror or type(error).__name__}"
-            listing.unread.append(SkippedImage(file=f"{name}/", reason=reason))
-            continue
-        pending += sorted(below, key=lambda pair: pair[1], reverse=True)
+def _entered(location: str, name: str, seen: set[tuple[int, int]], listing: Listing) -> list[str]:
+    """What lies in a folder below a first one, unless it was read already or cannot be."""
+    try:
+        identity = _identity(location)
+        if identity in seen:
+            listing.pass_over(name, "leads back to a folder that was read already")
+            return []
+        seen.add(identity)
+        return _entries(location, listing)
+    except OSError as error:
+        listing.pass_over(name, f"cannot be listed: {error.strerror or type(error).__name__}")
+        return []
 
 
-def _list_one(location: str, prefix: str, top: str | None, listing: Listing) -> list[tuple[str, str]]:
-    """Note the files of one folder; give location and name of the folders in it."""
-    below = []
+def _entries(location: str, listing: Listing) -> list[str]:
+    """Images, shards and folders, these with a slash, directly in a folder, in order; other files are counted."""
+    found: list[str] = []
     with os.scandir(location) as entries:
         for entry in entries:
             raw = entry.name
-            if raw.startswith(".") or raw == _ARCHIVER_LITTER:
+            if is_hidden(raw):
                 continue
-            name = prefix + printable(raw)
             if _is_folder(entry):
-                below.append((entry.path, name))
-            elif extension(raw) in EXTENSIONS:
-                listing.files.append(FoundFile(entry.path, name, top))
+                found.append(f"{raw}/")
+            elif (ending := extension(raw)) in EXTENSIONS or ending == SHARD:
+                found.append(raw)
             else:
                 listing.other_files += 1
-    return below
+    found.sort(key=printable)
+    return found
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -147,27 +184,35 @@ def _identity(location: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def spread(files: Sequence[FoundFile], limit: int, seed: int) -> list[FoundFile]:
-    """Choose files evenly over the first folders, at random within each.
+def spread(items: Items, limit: int, seed: int) -> list[int]:
+    """Choose images evenly over the classes, or first folders, at random within each.
 
-    Every folder gives the same number, a folder with fewer gives all it has, and what is then left of the limit goes
-    one each to folders drawn by the seed. What one folder gives depends on no other folder's names.
+    Every class gives the same number, one with fewer gives all it has, and what is then left of the limit goes one each
+    to classes drawn by the seed. What one class gives depends on no other one's name.
 
     Args:
-        files: In order.
+        items: In order.
         limit: How many to choose, at least 1.
         seed: Of both draws.
 
     Returns:
-        At most ``limit`` files, in the order given.
+        At most ``limit`` numbers of items, rising.
     """
-    groups: dict[str | None, list[int]] = {}
-    for number, file in enumerate(files):
-        groups.setdefault(file.folder, []).append(number)
+    groups = _groups(items)
     chosen: list[int] = []
     for folder, share in _shares({folder: len(group) for folder, group in groups.items()}, limit, seed).items():
-        chosen += random.Random(f"{seed}/{folder or ''}").sample(groups[folder], share)  # noqa: S311
-    return [files[number] for number in sorted(chosen)]
+        drawn = random.Random(f"{seed}/{folder or ''}").sample(range(len(groups[folder])), share)  # noqa: S311
+        chosen += groups[folder][drawn].tolist()
+    return sorted(chosen)
+
+
+def _groups(items: Items) -> dict[str | None, NDArray[np.int64]]:
+    """Numbers of the images of each class, the classes in the order in which they first occur."""
+    numbers = items.folder_numbers()
+    order = np.argsort(numbers, kind="stable")
+    firsts = np.flatnonzero(np.diff(numbers[order], prepend=-2))
+    groups = sorted(np.split(order, firsts[1:]), key=lambda group: int(group[0]))
+    return {items[int(group[0])].folder: group for group in groups}
 
 
 def _shares(sizes: Mapping[str | None, int], limit: int, seed: int) -> dict[str | None, int]:

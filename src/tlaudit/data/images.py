@@ -1,64 +1,53 @@
-"""Image folders -> ordered, fingerprinted batches; what cannot be read is counted and named, never silently dropped."""
+"""Images -> ordered, fingerprinted batches; what cannot be read is counted and named, never silently dropped."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import torch
 
-from tlaudit.data.account import SHOWN, Account, some
+from tlaudit.data.account import SHOWN, Account
 from tlaudit.data.decoding import EXTENSIONS
-from tlaudit.data.folders import Listing, list_images, printable, spread
-from tlaudit.data.workers import decode_all
+from tlaudit.data.folders import printable, spread
+from tlaudit.data.items import Items
+from tlaudit.data.kinds import listing_of
+from tlaudit.data.workers import Batches, decode_all
 from tlaudit.distributed import ALONE
 from tlaudit.errors import ClassMatchError, DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
     from tlaudit.data.decoding import Geometry
+    from tlaudit.data.folders import Listing
+    from tlaudit.data.items import ImageItem
     from tlaudit.data.kept_pixels import KeptPixels
     from tlaudit.distributed import Group
     from tlaudit.results import DataRecord, Preprocessing, SkippedImage
 
 
-@dataclass(frozen=True, slots=True)
-class ImageItem:
-    """One image file.
-
-    Attributes:
-        path: Where it lies.
-        name: Path relative to the root with ``/``; printable, odd characters and bytes escaped.
-        folder: First part of ``name``, the class folder; None for an image that lies at the root.
-    """
-
-    path: Path
-    name: str
-    folder: str | None
-
-
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of a folder, in the order of their names.
+    """The images of a folder, of shards or of a manifest, in an order of their own.
 
     Attributes:
-        root: The folder.
-        items: The images that are used.
-        folders: First-level folders that hold images, sorted, before any limit.
+        root: The folder, shard, pattern of shards or manifest.
+        items: The images that are used: of a folder in the order of their names, of shards and manifests in theirs.
+        folders: First-level folders that hold images, or classes, sorted, before any limit.
         empty_folders: First-level folders that hold none, sorted.
-        available: Image files found, before any limit.
+        available: Images found, before any limit.
         other_files: Files that no image extension names; hidden ones are not counted.
-        unread: Folders that could not be listed, or that lead back to one read already.
+        unread: What could not be listed, or leads back to something read already.
     """
 
     root: Path
-    items: tuple[ImageItem, ...]
+    items: Sequence[ImageItem]
     folders: tuple[str, ...]
     empty_folders: tuple[str, ...]
     available: int
@@ -67,42 +56,47 @@ class ImageSet:
 
     @classmethod
     def scan(cls, root: Path | str, *, labelled: bool, limit: int | None = None, seed: int = 0) -> Self:
-        """Find the images below a folder. No file is opened.
+        """Find the images below a folder, in tar shards or in a manifest. No image is opened.
 
         Args:
-            root: Holds images, class folders of images, or both. Folders below a class folder belong to the class.
-            labelled: Whether every image has to lie in a class folder.
-            limit: Use at most so many images, spread evenly over the first-level folders (images at the root count as
-                one), chosen at random by the seed within each, in unchanged order.
+            root: A folder that holds images, class folders of images, or both; folders below a class folder belong to
+                the class. Or a shard, a pattern of shards, a folder of shards, or a manifest (docs/data.md).
+            labelled: Whether every image has to have a class.
+            limit: Use at most so many images, spread evenly over the classes (images without one count as one), chosen
+                at random by the seed within each, in unchanged order.
             seed: Of that choice.
 
         Raises:
-            UsageError: If the root is no folder, or the limit below 1.
-            ClassMatchError: If an image lies at the root of a labelled set.
-            DataError: If there is no image, or the root cannot be listed.
+            UsageError: If the root is none of these, a manifest is malformed, or the limit below 1.
+            ClassMatchError: If an image of a labelled set has no class.
+            DataError: If there is no image, or the root cannot be read.
         """
         root = Path(root)
         if limit is not None and limit < 1:
             raise UsageError(f"the limit of images must be at least 1, got {limit}")
-        if not root.is_dir():
-            got = "a file" if root.exists() else "nothing of that name"
-            raise UsageError(f"{printable(str(root))}: expected a folder of images, got {got}")
-        try:
-            listing = list_images(root)
-        except OSError as error:
-            raise DataError(f"{printable(str(root))}: cannot be listed: {error.strerror}") from None
+        listing = listing_of(root)
         _require_images(root, listing, labelled=labelled)
-        files = listing.files if limit is None else spread(listing.files, limit, seed)
-        filled = {file.folder for file in listing.files}
+        items = listing.items
+        filled = set(items.folders())
         return cls(
             root=root,
-            items=tuple(ImageItem(Path(file.location), file.name, file.folder) for file in files),
+            items=items if limit is None else items.take(spread(items, limit, seed)),
             folders=tuple(folder for folder in listing.folders if folder in filled),
             empty_folders=tuple(folder for folder in listing.folders if folder not in filled),
-            available=len(listing.files),
+            available=len(items),
             other_files=listing.other_files,
             unread=tuple(listing.unread),
         )
+
+    def part(self, numbers: Iterable[int], **changes: object) -> Self:
+        """Give the set with some of its images.
+
+        Args:
+            numbers: Of the items, in the order wanted.
+            **changes: Other attributes that are changed.
+        """
+        some = self.items.take(numbers) if isinstance(self.items, Items) else tuple(self.items[n] for n in numbers)
+        return replace(self, items=some, **changes)  # type: ignore[arg-type]
 
 
 NO_IMAGES = ImageSet(root=Path(), items=(), folders=(), empty_folders=(), available=0, other_files=0, unread=())
@@ -110,17 +104,20 @@ NO_IMAGES = ImageSet(root=Path(), items=(), folders=(), empty_folders=(), availa
 
 
 def _require_images(root: Path, listing: Listing, *, labelled: bool) -> None:
-    """Refuse a folder without images, and a labelled one whose images have no class."""
+    """Refuse a set without images, and a labelled one of which images have no class."""
     where = printable(str(root))
-    if not listing.files:
+    if not len(listing.items):
         seen = [f"{listing.other_files} other files"] + [f"{s.file} {s.reason}" for s in listing.unread[:SHOWN]]
         raise DataError(f"{where}: expected images ({', '.join(EXTENSIONS)}), found none; {'; '.join(seen)}")
-    loose = [file.name for file in listing.files if file.folder is None]
-    if labelled and loose:
-        raise ClassMatchError(
-            f"{where}: expected a folder for each class with its images in it, but {some(loose)} "
-            f"lie{'s' * (len(loose) == 1)} at the top; move images into class folders"
-        )
+    if labelled:
+        loose = listing.items.take(np.flatnonzero(listing.items.folder_numbers() < 0))
+        if len(loose):
+            names = [item.name for item in loose[:SHOWN]]
+            more = f" and {len(loose) - SHOWN} more" if len(loose) > SHOWN else ""
+            have = "has" if len(loose) == 1 else "have"
+            raise ClassMatchError(
+                f"{where}: expected {listing.wanted}, but {', '.join(names)}{more} {have} none; {listing.advice}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +156,7 @@ class ImageStream:
         order: Sequence[int] | None = None,
         kept: KeptPixels | None = None,
         group: Group = ALONE,
+        own: Sequence[int] | None = None,
     ) -> None:
         """Prepare a pass; nothing is read yet.
 
@@ -174,6 +172,7 @@ class ImageStream:
             kept: Pixels that an earlier pass kept for this one, and that this one keeps for later ones; each file is
                 decoded where left out.
             group: Processes that share the pass. Where there are several, `bring_together` completes it.
+            own: Numbers of the items that this process reads, where they are shared out otherwise than by batches.
 
         Raises:
             UsageError: If the batch size or the number of workers is out of range.
@@ -183,7 +182,9 @@ class ImageStream:
                 f"expected a batch size of at least 1 and 0 or more workers, got {batch_size} and {workers}"
             )
         self._images = images
-        self._order = range(len(images.items)) if order is None else order
+        self._order = own if own is not None else range(len(images.items)) if order is None else order
+        every = range(0, len(self._order), batch_size)
+        self._starts = every if own is not None else group.dealt(every)
         self._geometries = tuple(dict.fromkeys(p.geometry for p in preprocessing))
         self._batch_size, self._workers, self._strict, self._group = batch_size, workers, strict, group
         self._decode_all = decode_all if kept is None else kept.decode_all
@@ -192,13 +193,12 @@ class ImageStream:
 
     def __len__(self) -> int:
         """How many batches this process has, counting those in which nothing may be left."""
-        return len(self._group.dealt(range(0, len(self._images.items), self._batch_size)))
+        return len(self._starts)
 
     @property
     def total(self) -> int:
         """How many images this process has, counting those that may turn out to be unreadable."""
-        starts = self._group.dealt(range(0, len(self._images.items), self._batch_size))
-        return sum(min(self._batch_size, len(self._images.items) - start) for start in starts)
+        return sum(min(self._batch_size, len(self._order) - start) for start in self._starts)
 
     def __iter__(self) -> Iterator[Batch]:
         """Run the pass.
@@ -214,10 +214,9 @@ class ImageStream:
         return self._run()
 
     def _run(self) -> Iterator[Batch]:
-        size, items = self._batch_size, self._images.items
-        batches = [self._order[at : at + size] for at in self._group.dealt(range(0, len(items), size))]
-        files = [[os.fspath(items[index].path) for index in batch] for batch in batches]
-        with contextlib.closing(self._decode_all(files, self._geometries, size, self._workers)) as work:
+        batches = self._batches()
+        files = Batches(len(self), lambda: ([self._images.items[n].location for n in own] for own in self._batches()))
+        with contextlib.closing(self._decode_all(files, self._geometries, self._batch_size, self._workers)) as work:
             for batch, (decoded, pixels) in zip(batches, work, strict=True):
                 self._account.put(batch, decoded)
                 if decoded.kept and not (self._strict and self._account.skipped):
@@ -228,6 +227,11 @@ class ImageStream:
         self._state = "read"
         if self._group.size == 1:
             self.bring_together()
+
+    def _batches(self) -> Iterator[Sequence[int]]:
+        """Numbers of the images of each batch of this process, put together one by one: there may be millions."""
+        size = self._batch_size
+        return (self._order[at : at + size] for at in self._starts)
 
     def bring_together(self) -> None:
         """Learn what the other processes have read: all of them call it after the pass, which one alone does itself.

@@ -1,4 +1,4 @@
-"""Files and folders named one by one, as one set of images that remembers what it could not take."""
+"""Files, folders, shards and manifests named one by one, as one set of images that remembers what it could not take."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from tlaudit.data.account import SHOWN
 from tlaudit.data.decoding import EXTENSIONS, extension
-from tlaudit.data.folders import printable
-from tlaudit.data.images import ImageItem, ImageSet
+from tlaudit.data.folders import SHARD, printable
+from tlaudit.data.images import ImageSet
+from tlaudit.data.items import ImageItem
+from tlaudit.data.kinds import is_pattern, is_set
 from tlaudit.errors import DataError, UsageError
 from tlaudit.results import SkippedImage
 
@@ -34,10 +36,11 @@ class Inputs:
 
 
 def gather(paths: Sequence[Path]) -> Inputs:
-    """Find the images that are named, folder by folder and file by file. No file is opened.
+    """Find the images that are named, folder by folder and file by file. No image is opened.
 
     Args:
-        paths: Image files, and folders that are searched with everything below them. One named twice counts twice.
+        paths: Image files; folders that are searched with everything below them; tar shards, patterns of them and
+            manifests (docs/data.md). One named twice counts twice.
 
     Raises:
         UsageError: If nothing is named, or something does not exist; all of that are given.
@@ -45,7 +48,7 @@ def gather(paths: Sequence[Path]) -> Inputs:
     """
     if not paths:
         raise UsageError("name images to screen: files, or folders that hold them")
-    missing = [printable(str(path)) for path in paths if not os.path.lexists(path)]
+    missing = [printable(str(path)) for path in paths if not (os.path.lexists(path) or is_pattern(path))]
     if missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise UsageError(f"no such file or folder: {', '.join(missing[:SHOWN])}{more}")
@@ -53,7 +56,7 @@ def gather(paths: Sequence[Path]) -> Inputs:
     refused: list[tuple[int, SkippedImage]] = []
     available = other_files = 0
     for path in paths:
-        found = _folder(path) if path.is_dir() else _file(path)
+        found = _folder(path) if is_set(path) else _file(path)
         items += found.items
         refused += [(len(items), skipped) for skipped in found.unread]
         available += found.available
@@ -65,21 +68,24 @@ def gather(paths: Sequence[Path]) -> Inputs:
 
 
 def _folder(path: Path) -> ImageSet:
-    """The images below a folder, under the names the user would give them."""
+    """The images below a folder, or of another set, under the names the user would give them."""
     name = printable(str(path))
     try:
         found = ImageSet.scan(path, labelled=False)
-    except DataError as error:
+    except (DataError, UsageError) as error:
+        # A table beside the images, for one, that is no manifest.
         return _set(path, [], 0, 0, [SkippedImage(file=name, reason=str(error).removeprefix(f"{name}: "))])
-    items = [ImageItem(item.path, f"{name}/{item.name}", item.folder) for item in found.items]
-    unread = [SkippedImage(file=f"{name}/{skipped.file}", reason=skipped.reason) for skipped in found.unread]
+    # Names of shards are part of the names in them already; what a manifest names may lie anywhere.
+    above = name if path.is_dir() or path.suffix.lower() != SHARD else printable(str(path.parent))
+    items = [ImageItem(item.location, f"{above}/{item.name}", item.folder) for item in found.items]
+    unread = [SkippedImage(file=f"{above}/{skipped.file}", reason=skipped.reason) for skipped in found.unread]
     return _set(path, items, found.available, found.other_files, unread)
 
 
 def _file(path: Path) -> ImageSet:
     name = printable(str(path))
     if extension(path.name) in EXTENSIONS:
-        return _set(path, [ImageItem(path, name, None)], 1, 0)
+        return _set(path, [ImageItem(os.fspath(path), name, None)], 1, 0)
     reason = f"its name does not end like an image's ({', '.join(EXTENSIONS)})"
     return _set(path, [], 0, 1, [SkippedImage(file=name, reason=reason)])
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tlaudit.data.decoding import DecodedBatch, Geometry, decode_batch
-from tlaudit.data.workers import decode_all
+from tlaudit.data.workers import Batches, decode_all
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from tlaudit.data.decoding import FileDigest, Pixels
     from tlaudit.data.workers import Work
@@ -64,14 +65,17 @@ class KeptPixels:
         """Say which passes there will be: what a later one wants is kept by the first that reads the file.
 
         Args:
-            passes: In their order, locations of files and the geometries they are wanted in.
+            passes: In their order, locations of files and the geometries they are wanted in. Of each pass only so many
+                files are looked at as there is room for: of a million the plan would take more memory than the pixels.
         """
+        every = [(files, frozenset(geometries)) for files, geometries in passes]
+        sizes = [3 * crop * crop for _, geometries in every for _, crop, _ in geometries]
+        most = self._room // min(sizes, default=1)
         met: dict[str, frozenset[Geometry]] = {}
         # There may be millions of files: those that are wanted alike share one set.
         shared: dict[frozenset[Geometry], frozenset[Geometry]] = {}
-        for files, geometries in passes:
-            wanted = frozenset(geometries)
-            for file in files:
+        for files, wanted in every:
+            for file in islice(files, most):
                 known = met.get(file)
                 if known is None:
                     met[file] = self._later.get(file, _NOTHING)
@@ -81,12 +85,16 @@ class KeptPixels:
         self._later.update((file, wanted) for file, wanted in met.items() if wanted)
 
     def decode_all(
-        self, batches: Sequence[Sequence[str]], geometries: Sequence[Geometry], batch_size: int, workers: int
+        self,
+        batches: Batches | Sequence[Sequence[str]],
+        geometries: Sequence[Geometry],
+        batch_size: int,
+        workers: int,
     ) -> Generator[Work]:
         """Give batches of files as `tlaudit.data.workers.decode_all` does, those that are kept without decoding.
 
         Args:
-            batches: Locations of files, at most ``batch_size`` in each.
+            batches: Locations (`tlaudit.data.locations`), at most ``batch_size`` in each.
             geometries: Resize, crop and interpolation wanted.
             batch_size: Rows of a buffer.
             workers: How many processes to start; 0 for none.
@@ -98,24 +106,37 @@ class KeptPixels:
         Raises:
             DataError: If a worker process dies.
         """
-        missing = [[file for file in files if not self._is_kept(file, geometries)] for files in batches]
+        if not self._later and not self._files:
+            yield from decode_all(batches, geometries, batch_size, workers)
+            return
+        # Settled before the pass, which keeps more as it goes on; as marks, because there may be millions of files.
+        marks = [bytes(self._is_kept(file, geometries) for file in files) for files in batches]
+        count = sum(not all(kept) for kept in marks)
+        missing = Batches(count, lambda: (files for files in self._missing(batches, marks) if files))
         everything = (*geometries, *self._others(missing, geometries))
-        with contextlib.closing(
-            decode_all([files for files in missing if files], everything, batch_size, workers)
-        ) as work:
-            for files, absent in zip(batches, missing, strict=True):
+        absent_from = zip(batches, self._missing(batches, marks), strict=True)
+        with contextlib.closing(decode_all(missing, everything, batch_size, workers)) as work:
+            for files, absent in absent_from:
                 read = self._read(absent, geometries, everything, *next(work)) if absent else {}
                 yield _together([read.get(file) or self._files[file] for file in files], geometries)
+
+    @staticmethod
+    def _missing(batches: Batches | Sequence[Sequence[str]], marks: Sequence[bytes]) -> Iterator[list[str]]:
+        """Files of each batch that have to be decoded."""
+        for files, kept in zip(batches, marks, strict=True):
+            yield [file for file, known in zip(files, kept, strict=True) if not known]
 
     def _is_kept(self, file: str, geometries: Sequence[Geometry]) -> bool:
         known = self._files.get(file)
         return known is not None and known.answers(geometries)
 
-    def _others(self, missing: Sequence[Sequence[str]], geometries: Sequence[Geometry]) -> list[Geometry]:
+    def _others(self, missing: Batches, geometries: Sequence[Geometry]) -> list[Geometry]:
         """Geometries that later passes want enough of these files in."""
-        files = [file for batch in missing for file in batch]
-        wanted = Counter(geometry for file in files for geometry in self._wanted(file) if geometry not in geometries)
-        return sorted(geometry for geometry, count in wanted.items() if count >= WORTHWHILE * len(files))
+        total, wanted = 0, Counter[Geometry]()
+        for files in missing:
+            total += len(files)
+            wanted.update(geometry for file in files for geometry in self._wanted(file) if geometry not in geometries)
+        return sorted(geometry for geometry, count in wanted.items() if count >= WORTHWHILE * total)
 
     def _wanted(self, file: str) -> frozenset[Geometry]:
         return self._later.get(file, _NOTHING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -76,7 +76,7 @@ class PicturePool:
             raise DataError(
                 f"{printable(str(images.root))}: expected images of {len(classes)} source classes, found none"
             )
-        subset = replace(images, items=tuple(images.items[item] for item in chosen), unread=())
+        subset = images.part(chosen, unread=())
         stream = ImageStream(subset, [preprocessing], batch_size=batch_size, workers=workers)
         read = [(batch.index, batch.pixels[preprocessing.geometry]) for batch in stream]
         pixels = torch.cat([pictures for _, pictures in read]).contiguous(memory_format=torch.channels_last)

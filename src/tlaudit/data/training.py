@@ -183,8 +183,7 @@ class TrainingImages:
         if not batches:
             return
         size = max(len(index) for index in batches)
-        items = tuple(self._images.items[number] for number in torch.cat(batches).tolist())
-        images = dataclasses.replace(self._images, items=items, unread=())
+        images = self._images.part(torch.cat(batches).numpy(), unread=())
         stream = ImageStream(images, [self._preprocessing], batch_size=size, workers=self._workers)
         waiting: list[Tensor] = []
         batch_sizes = iter([len(index) for index in batches])

@@ -26,7 +26,7 @@ from tlaudit.data.decoding import DecodedBatch, decode_batch
 from tlaudit.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from tlaudit.data.decoding import Geometry, Pixels
 
@@ -38,8 +38,27 @@ SLOTS_PER_WORKER = 2
 Work = tuple[DecodedBatch, list["Pixels"]]
 
 
+class Batches:
+    """Batches of locations that are put together one by one while the pass goes on; how many there are is known."""
+
+    def __init__(self, count: int, begin: Callable[[], Iterable[Sequence[str]]]) -> None:
+        """Say how they are had.
+
+        Args:
+            count: How many batches there are.
+            begin: Gives them from the first one on, each time it is called.
+        """
+        self._count, self._begin = count, begin
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Sequence[str]]:
+        return iter(self._begin())
+
+
 def decode_all(
-    batches: Sequence[Sequence[str]], geometries: Sequence[Geometry], batch_size: int, workers: int
+    batches: Batches | Sequence[Sequence[str]], geometries: Sequence[Geometry], batch_size: int, workers: int
 ) -> Generator[Work]:
     """Decode batches of files, in order.
 
@@ -47,7 +66,7 @@ def decode_all(
     where the system has no room for the shared buffers.
 
     Args:
-        batches: Locations of files, at most ``batch_size`` in each.
+        batches: Locations (`tlaudit.data.locations`), at most ``batch_size`` in each.
         geometries: Resize, crop and interpolation wanted.
         batch_size: Rows of a buffer.
         workers: How many processes to start; 0 for none.
@@ -71,7 +90,7 @@ def decode_all(
     return _decode_here(batches, geometries)
 
 
-def _decode_here(batches: Sequence[Sequence[str]], geometries: Sequence[Geometry]) -> Generator[Work]:
+def _decode_here(batches: Batches | Sequence[Sequence[str]], geometries: Sequence[Geometry]) -> Generator[Work]:
     for files in batches:
         memory = np.empty(sum(_bytes_of(geometry, len(files)) for geometry in geometries), dtype=np.uint8)
         buffers = _views(memory, geometries, len(files))
@@ -80,7 +99,7 @@ def _decode_here(batches: Sequence[Sequence[str]], geometries: Sequence[Geometry
 
 
 def _decode_in_workers(
-    batches: Sequence[Sequence[str]], geometries: Sequence[Geometry], batch_size: int, workers: int
+    batches: Batches | Sequence[Sequence[str]], geometries: Sequence[Geometry], batch_size: int, workers: int
 ) -> Generator[Work]:
     context = multiprocessing.get_context()
     slot_bytes = sum(_bytes_of(geometry, batch_size) for geometry in geometries)

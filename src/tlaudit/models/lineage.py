@@ -30,6 +30,8 @@ at most 0.018 in any stage between it and the same network trained from scratch.
 
 _NOISE_SPREADS = 4.0
 _COUNTER = "num_batches_tracked"
+_AT_ONCE = 1 << 20
+"""Weights that are multiplied at once, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -216,11 +218,13 @@ def _groups(module: nn.Module, stages: Sequence[str], head: str) -> dict[str, li
 
 
 def _cosine(first: Sequence[Tensor], second: Sequence[Tensor]) -> float | None:
-    products = torch.zeros(3, dtype=torch.float64)
+    inner = left = right = 0.0
     for x, y in zip(first, second, strict=True):
-        a, b = x.detach().flatten().double(), y.detach().flatten().double()
-        products += torch.stack([a @ b, a @ a, b @ b])
-    inner, left, right = products.tolist()
+        ours, theirs = (torch.split(weights.detach().flatten(), _AT_ONCE) for weights in (x, y))
+        for one, other in zip(ours, theirs, strict=True):
+            # NumPy's sums, because torch's depend in the last digit on the number of threads.
+            a, b = one.cpu().double().numpy(), other.cpu().double().numpy()
+            inner, left, right = inner + (a * b).sum(), left + (a * a).sum(), right + (b * b).sum()
     if left == 0 or right == 0:
         return None
     return float(max(-1.0, min(1.0, inner / math.sqrt(left * right))))

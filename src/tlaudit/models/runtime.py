@@ -20,7 +20,7 @@ import torch
 from tlaudit.errors import InstallationError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
@@ -38,12 +38,16 @@ class Execution:
         precision: ``fp32``, or ``bf16`` / ``fp16`` by autocast.
         batch_size: Images in one forward pass.
         workers: Processes that decode images; 0 decodes in the main process.
+        fuse: Whether passes for predictions alone run with batch norms folded into convolutions.
+        compile: Whether they run compiled by torch.compile.
     """
 
     device: torch.device
     precision: str
     batch_size: int
     workers: int
+    fuse: bool = False
+    compile: bool = False
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
@@ -70,21 +74,6 @@ class Execution:
         placed = shared_copy(module)
         return placed.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    def probabilities(self, module: nn.Module, pixels: Tensor) -> Tensor:
-        """Class probabilities of a batch.
-
-        Args:
-            module: A placed network in eval mode.
-            pixels: Normalised images, ``(N, 3, H, W)`` on the device.
-
-        Returns:
-            Softmax over the classes, ``(N, K)`` float32 on the device, each row summing to 1.
-
-        Raises:
-            ValueError: If the network gives anything but one vector of logits for each image.
-        """
-        return class_scores(module, pixels).float().softmax(dim=1)
-
 
 @contextlib.contextmanager
 def _without_tf32() -> Iterator[None]:
@@ -96,11 +85,11 @@ def _without_tf32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def class_scores(module: nn.Module, pixels: Tensor) -> Tensor:
+def class_scores(module: Callable[[Tensor], object], pixels: Tensor) -> Tensor:
     """Run a network, and make sure that it classifies.
 
     Args:
-        module: A network in eval mode.
+        module: A network in eval mode, or what runs one.
         pixels: Normalised images, ``(N, 3, H, W)`` on its device.
 
     Returns:

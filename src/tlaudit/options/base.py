@@ -52,7 +52,7 @@ class ModelOptions(Options):
 
 
 class DataOptions(Options):
-    """Which images are looked at."""
+    """Which images are looked at: folders, tar shards, or CSV and Parquet manifests (docs/data.md)."""
 
     source: Path | None = Field(
         default=None, description="Class folders of source images; may cover some classes only."
@@ -90,6 +90,11 @@ class ExecutionOptions(Options):
     batch_size: Positive = 64
     workers: Count | None = Field(default=None, description="Processes that decode images.")
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    cache: Flag = Field(default=True, description="Keep what networks say of images, and find it again.")
+    cache_dir: Path | None = Field(default=None, description="Where; default the user's folder for such files.")
+    cache_size: Annotated[float, Field(gt=0, le=2**20)] = Field(default=5.0, description="Most GiB it may take.")
+    fuse: Flag = Field(default=False, description="Fold batch norms into convolutions for predictions.")
+    compile: Flag = Field(default=False, description="Compile networks with torch.compile for predictions.")
 
 
 class IntervalOptions(Options):

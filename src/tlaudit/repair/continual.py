@@ -14,6 +14,7 @@ import torch
 from tlaudit.checks.base import Network as Fed
 from tlaudit.checks.base import Stopwatch, asked
 from tlaudit.checks.recognition import recognise
+from tlaudit.data.kinds import KINDS, set_in
 from tlaudit.distributed import ALONE
 from tlaudit.errors import DivergedError, UsageError
 from tlaudit.models.pair import hybrid
@@ -45,7 +46,7 @@ _NAME = re.compile(r"\w[\w.-]*")
 
 
 def parse_tasks(given: Iterable[str]) -> dict[str, Path]:
-    """Read ``NAME=DIR``; each folder holds the class folders of training images in ``train``, held-out ones in ``val``.
+    """Read ``NAME=DIR``; each folder holds the training images in ``train``, held-out ones in ``val`` (docs/data.md).
 
     Raises:
         UsageError: If one is written otherwise, named twice, or its folders are missing; or there is one task only.
@@ -59,9 +60,9 @@ def parse_tasks(given: Iterable[str]) -> dict[str, Path]:
             )
         if name in tasks:
             raise UsageError(f"--task {name}: named twice")
-        missing = [part for part in SETS if not (Path(folder) / part).is_dir()]
+        missing = [part for part in SETS if set_in(Path(folder), part) is None]
         if missing:
-            raise UsageError(f"--task {name}: expected the folders train and val in {folder}, no {missing[0]} there")
+            raise UsageError(f"--task {name}: expected train and val in {folder}, each {KINDS}; no {missing[0]} there")
         tasks[name] = Path(folder)
     if len(tasks) < 2:
         raise UsageError("--task: a sequence has at least two tasks; one is --train-data and --val-data")
@@ -77,7 +78,7 @@ def learn_in_turn(
     *,
     progress: Progress = silent,
     group: Group = ALONE,
-) -> CheckResult | None:
+) -> CheckResult:
     """Learn tasks in turn by each method, asking after each one what is known of all of them.
 
     Args:
@@ -90,7 +91,7 @@ def learn_in_turn(
         group: Processes that share the work; the first one writes.
 
     Returns:
-        Accuracy of every task after every task, forgetting, forward transfer; None in a process that does not lead.
+        Accuracy of every task after every task, forgetting, forward transfer.
 
     Raises:
         UsageError: If an option, folder or network cannot be what was meant.
@@ -114,14 +115,13 @@ def learn_in_turn(
             diverged.append(f"{method.name}, {error}")
     if not sequences:
         raise DivergedError("; ".join(diverged))
-    if not group.leads:
-        return None
     return told(grounds, sequences, diverged, watch)
 
 
 def _ground(source: Model, folder: Path, settings: Settings, progress: Progress, group: Group) -> Ground:
-    data = settings.data.model_copy(update={"val": folder / "val"})
-    repair = settings.repair.model_copy(update={"train": folder / "train"})
+    train, val = (set_in(folder, part) for part in SETS)
+    data = settings.data.model_copy(update={"val": val})
+    repair = settings.repair.model_copy(update={"train": train})
     settings = settings.model_copy(update={"data": data, "repair": repair})
     return Ground(source, None, settings, progress=progress, group=group)
 
@@ -188,12 +188,11 @@ class _Course:
         return model
 
     def _bench(self, ground: Ground, init: Init) -> Bench:
-        group = self.trainer.group
-        lingering: list[int] = []
-        if "lingering" in self.method.needs and group.leads:
+        lingering: tuple[int, ...] = ()
+        if "lingering" in self.method.needs:
             judge = Judge(ground.subject, ground.settings.repair, ground.settings.lingering)
-            lingering = list(judge.lingering(ground.before))
-        return ground.bench(init, tuple(group.told(lingering)), None)
+            lingering = judge.lingering(ground.before)
+        return ground.bench(init, lingering, None)
 
     def _probe(self, after: str, model: Model, probes: dict[tuple[str, str], Tensor]) -> None:
         """Fit a linear probe for each task on a network's features, and ask it about the held-out images."""
@@ -217,7 +216,7 @@ class _Course:
     def _source_right(self, model: Model) -> Tensor:
         """Which source images are recognised under the source's head, ``(N,)`` bool; none without such images."""
         subject = next(iter(self.grounds.values())).subject
-        if not subject.source.images.items or not self.trainer.group.leads:
+        if not subject.source.images.items:
             return torch.zeros(0, dtype=torch.bool)
         networks = {"source": subject.network(model.module, "source")}
         return recognise(subject, subject.source, networks, "source images").right["source"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlaudit.checks.assembly import assemble
 from tlaudit.checks.base import settled
+from tlaudit.checks.sameness import refuse_different
 from tlaudit.data.training import TrainingImages
 from tlaudit.errors import DataError, UsageError
 from tlaudit.models.heads import widest
@@ -73,7 +74,7 @@ class Ground:
             raise UsageError("missing: --train-data (on the command line or in tlaudit.toml)")
         self.source, self.finetuned, self.settings = source, finetuned, settings
         self._progress, self._group = progress, group
-        self.execution = settled(settings.execution)
+        self.execution = settled(settings.execution, group)
         self.task: Task = find_task(folder, data.val, finetuned, data, settings.execution.seed)
         self.head = widest([source.head, *([finetuned.head] if finetuned else [])])
         self.preprocessing = self._preprocessing()
@@ -115,8 +116,9 @@ class Ground:
             UsageError: If it is to be the finetuned one and there is none.
         """
         if init not in self.starts:
-            network = self._begun(init)
-            self._share(network)
+            with self._group.agreed():
+                network = self._begun(init)
+            self._group.share_weights(network)
             self.starts[init] = network
         return self.starts[init]
 
@@ -185,10 +187,6 @@ class Ground:
         self.findings += probed.findings
         return probed.network
 
-    def _share(self, network: nn.Module) -> None:
-        """Take the weights of the first process: sums may end in other digits on another machine."""
-        self._group.spread_([tensor.detach() for tensor in (*network.parameters(), *network.buffers())])
-
     def _preprocessing(self) -> Preprocessing:
         table = self.settings.preprocess
         known = self.finetuned.preprocessing if self.finetuned else None
@@ -202,14 +200,18 @@ class Ground:
             raise DataError(f"{given.images.root}: no image can be read of the classes {', '.join(lost)}")
 
     def _read(self, images: LabelledImages) -> TrainingImages:
-        read = TrainingImages(
-            images.images,
-            images.labels,
-            self.preprocessing,
-            workers=self.execution.workers,
-            strict=self.settings.data.strict,
-            progress=self._progress,
-        )
+        with self._group.agreed():
+            # A step takes its images from anywhere: every process reads all of them.
+            read = TrainingImages(
+                images.images,
+                images.labels,
+                self.preprocessing,
+                workers=self.execution.workers,
+                strict=self.settings.data.strict,
+                progress=self._progress,
+            )
+        found = {f"images of {images.images.root} (fingerprint)": read.record.fingerprint}
+        self._group.refuse_different(found, "after reading")
         read.record = read.record.model_copy(update={"labels": images.digest()})
         return read
 
@@ -226,6 +228,8 @@ class Ground:
             execution=self.settings.execution,
             progress=self._progress,
             needed=(),
+            group=self._group,
         )
+        refuse_different(subject)
         preprocessing = {**subject.preprocessing, "finetuned": self.preprocessing}
         return dataclasses.replace(subject, val=self.task.val, preprocessing=preprocessing)

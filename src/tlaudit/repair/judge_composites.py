@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.composed import composed
+from tlaudit.checks.composed import composed, shared_out
 from tlaudit.checks.explained import LABEL, Explainer
 from tlaudit.checks.target_task import target_classes
 from tlaudit.errors import DataError, UsageError
@@ -68,9 +70,11 @@ class Composites:
             return dict.fromkeys(
                 AXES, "no class lingers before the repair, so that there is nothing to be distracted by"
             )
+        group = subject.group
         try:
-            explainer = Explainer(subject, self.options, occlude=False, remembered=self._source)
-            explainer.probe()
+            with group.agreed():
+                explainer = Explainer(subject, self.options, occlude=False, remembered=self._source)
+                explainer.probe()
         except UsageError as error:
             # What it advises, another layer, is no option of a repair.
             return dict.fromkeys(AXES, str(error).partition(": give ")[0])
@@ -78,16 +82,32 @@ class Composites:
             targets = target_classes(subject)
             self._labels = targets.labels, targets.unknown
         labels, unknown = self._labels
-        pool, stream = composed(subject, self._classes, self.options, unusable=self._unusable)
-        shown = subject.progress(
-            stream, total=len(stream), label=f"{name}: {LABEL}", size=lambda batch: len(batch.composites)
-        )
-        seen: list[Seen] = []
-        for batch in shown:
-            seen += explainer(batch, labels[[composite.target for composite in batch.composites]])
+        with group.agreed():
+            pool, stream = composed(subject, self._classes, self.options, self._unusable, self._own(subject))
+            shown = subject.progress(
+                stream, total=len(stream), label=f"{name}: {LABEL}", size=lambda batch: len(batch.composites)
+            )
+            own: list[Seen] = []
+            for batch in shown:
+                found = explainer(batch, labels[[composite.target for composite in batch.composites]])
+                own += (replace(one, scene=None, maps={}) for one in found)
+        if group.size > 1:
+            stream.bring_together()
+        place = {index: at for at, index in enumerate(self._classes)}
+        seen = sorted(itertools.chain(*group.gathered(own)), key=lambda one: place[one.composite.class_index])
         self._same([one.composite.id for one in seen])
         self.records = {"composites": stream.record, "overlays": pool.record}
         return _samples(seen, unknown)
+
+    def _own(self, subject: Subject) -> list[int] | None:
+        """Classes of this process; None where it is alone. The same for every network: what is remembered is its."""
+        group, batch_size = subject.group, subject.execution.batch_size
+        if group.size == 1:
+            return None
+        rounds = shared_out(
+            self._classes, per_class=self.options.per_class, batch_size=batch_size, processes=group.size
+        )
+        return [index for turn in rounds for index in itertools.chain(*turn[group.rank : group.rank + 1])]
 
     def _same(self, ids: list[str]) -> None:
         if self._ids is not None and ids != self._ids:

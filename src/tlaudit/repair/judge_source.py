@@ -77,7 +77,10 @@ def look(
     def ask(index: Tensor, inputs: dict[str, Tensor]) -> None:
         with subject.execution.inference(), asked(role, network, label):
             pixels = inputs[role]
-            logits = follower.look(network.module, pixels)[0] if follower else class_scores(network.module, pixels)
+            if follower is not None:
+                logits, _ = follower.look(network.module, pixels, network.halving)
+            else:
+                logits = network.logits(pixels)
             probabilities = logits.float().softmax(dim=1)
         refuse_nan(probabilities, role, label)
         read.append(index)

@@ -104,7 +104,7 @@ def run(
     *,
     progress: Progress = silent,
     group: Group = ALONE,
-) -> CheckResult | None:
+) -> CheckResult:
     """Repair, and say what it did.
 
     Args:
@@ -113,10 +113,10 @@ def run(
         settings: All options.
         places: What is written where.
         progress: Shows how far it is.
-        group: Processes that share the work; the first one judges and writes.
+        group: Processes that share the work; the first one writes.
 
     Returns:
-        Before and after; None in a process that does not lead.
+        Before and after.
 
     Raises:
         UsageError: If an option, folder or network cannot be what was meant.
@@ -130,8 +130,6 @@ def run(
     ground = Ground(source, finetuned, settings, progress=progress, group=group)
     session = _Session(ground, Trainer(places, names, progress, group))
     outcomes = [session.outcome(method) for method in methods.values()]
-    if session.judge is None or session.before is None:
-        return None
     subject = dataclasses.replace(ground.subject, findings=(*ground.subject.findings, *ground.findings))
     return told(subject, settings.repair, session.judge.facts, (ground.before_name, session.before), outcomes, watch)
 
@@ -167,13 +165,9 @@ class _Session:
     trainer: Trainer
 
     def __post_init__(self) -> None:
-        leads = self.trainer.group.leads
-        self.judge = (
-            Judge(self.ground.subject, self.ground.settings.repair, self.ground.settings.lingering) if leads else None
-        )
-        self.before = self.judge.before(self.ground.before) if self.judge is not None else None
-        lingering = list(self.before.lingering_classes) if self.before is not None else []
-        self.lingering = tuple(self.trainer.group.told(lingering))
+        self.judge = Judge(self.ground.subject, self.ground.settings.repair, self.ground.settings.lingering)
+        self.before = self.judge.before(self.ground.before)
+        self.lingering = tuple(self.before.lingering_classes)
         self._made: dict[str, Model] = {}
 
     def outcome(self, method: Method) -> Outcome:
@@ -194,8 +188,7 @@ class _Session:
             self._made[method.name] = model
         parents = {"finetuned": finetuned.record.sha256 if finetuned is not None else None}
         file = self.trainer.write(method.name, model, method, init, bench, parents, trained=bool(trained.history))
-        if self.judge is None:
-            return Outcome(method.name, None)
+        written = self.trainer.group.told((str(file), read_checkpoint(file).sha256) if file is not None else None)
         variants = [(name, self.judge.glance(self.ground.model(network, name))) for name, network in setup.variants]
         return Outcome(
             method.name,
@@ -205,8 +198,8 @@ class _Session:
             findings=tuple(findings),
             variants=tuple(variants),
             diverged=diverged,
-            file=str(file) if file is not None else None,
-            sha256=read_checkpoint(file).sha256 if file is not None else model.record.sha256,
+            file=written[0] if written is not None else None,
+            sha256=written[1] if written is not None else model.record.sha256,
         )
 
     def _finetuned(self, method: Method) -> Model | None:

@@ -48,17 +48,18 @@ _MISSING = {
         "from-scratch.pth",
     ),
     "source": (
-        "Images of the source network's classes, one folder a class, named by class index, class name or WordNet id; "
-        "some of the classes are enough. Every check needs them.",
+        "Images of the source network's classes: one folder a class, named by class index, class name or WordNet id, "
+        "tar shards or a manifest (docs/data.md); some of the classes are enough. Every check needs them.",
         "source-images",
     ),
     "target": (
-        "The images the network was finetuned on, in class folders or flat. lingering and distraction need them.",
+        "The images the network was finetuned on: in class folders or flat, tar shards or a manifest. lingering and "
+        "distraction need them.",
         "target/train",
     ),
     "val": (
-        "Class folders of held-out target images. With them the audit states the accuracy on the target task, and a "
-        "rule can ask that it does not fall.",
+        "Held-out target images: class folders, tar shards or a manifest. With them the audit states the accuracy on "
+        "the target task, and a rule can ask that it does not fall.",
         "target/val",
     ),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlaudit.checks.assembly import assemble
 from tlaudit.data.folders import printable
+from tlaudit.data.locations import piece_of
 from tlaudit.options import ExecutionOptions, PreprocessTable
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What was found of the networks and folders that a configuration file is about.
+    """What was found of the networks and images that a configuration file is about.
 
     Attributes:
         networks: Of source, finetuned and baseline, what is known, its preprocessing settled.
-        images: Sentences about each folder that was given: source, target, val.
+        images: Sentences about each set that was given: source, target, val.
         source_classes: Source classes that have images.
         alike: Whether the backbones match, so that all checks can be made.
         warnings: What a reader has to know before believing numbers about these networks.
@@ -52,7 +53,7 @@ def look_around(pair: Pair, data: DataOptions) -> Surroundings:
 
     Args:
         pair: The networks, alike or not.
-        data: Folders of images; those not given are left out.
+        data: Sets of images; those not given are left out.
 
     Returns:
         What was found.
@@ -93,7 +94,8 @@ def _classes(images: LabelledImages) -> int:
 
 
 def _counted(images: ImageSet) -> str:
-    folders = f" in {len(images.folders)} class folders" if images.folders else ", in no class folders"
+    what = "class folders" if images.root.is_dir() and piece_of(images.items[0].location) is None else "classes"
+    folders = f" in {len(images.folders)} {what}" if images.folders else f", in no {what}"
     others = f"; {images.other_files} other files are passed over" if images.other_files else ""
     return f"{images.available} images{folders}{others}."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from tlaudit.checks.base import provenance
@@ -72,10 +72,10 @@ class Sets:
 
         calibration, val, shared = scanned(calibrate), scanned(data.val), 0
         if calibration is not None and val is not None:
-            known = {item.path.resolve() for item in calibration.items}
-            kept = tuple(item for item in val.items if item.path.resolve() not in known)
+            known = {item.content for item in calibration.items}
+            kept = [number for number, item in enumerate(val.items) if item.content not in known]
             shared = len(val.items) - len(kept)
-            val = replace(val, items=kept, available=len(kept)) if kept else None
+            val = val.part(kept, available=len(kept)) if kept else None
         return cls(calibration, val, split=calibration is not None and val is None, shared=shared if val else 0)
 
 

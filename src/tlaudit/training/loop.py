@@ -18,6 +18,7 @@ from torch import nn
 from tlaudit.data.augmentation import Augmentation
 from tlaudit.distributed import ALONE
 from tlaudit.errors import DivergedError
+from tlaudit.models.halving import enough_memory
 from tlaudit.training import together
 from tlaudit.training.course import Course
 from tlaudit.training.objective import CrossEntropy, Inputs
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from tlaudit.training.objective import Objective
     from tlaudit.training.state import SavedState
     from tlaudit.training.steps import StepFile
+
+_SMALLER_STEPS = "give a smaller --train-batch-size"
 
 __all__ = ["Epoch", "Step", "Trained", "Training", "refuse_single_images", "train"]
 
@@ -151,7 +154,7 @@ class Training:
         Raises:
             UsageError: If the network gives no logits in training mode.
             DivergedError: If the loss or a weight is no finite number any more.
-            DataError: If an image can no longer be read, or another process has ended.
+            DataError: If an image can no longer be read, memory is too short for a step, or another process has ended.
         """
         options, course = self._options, self._course
         for epoch in range(len(course.history), options.epochs):
@@ -166,7 +169,9 @@ class Training:
                 skip=course.step - epoch * len(self._sizes),
                 part=self.group.part,
             ):
-                yield self._learn(batch, epoch)
+                with enough_memory(f"a training step with {len(batch.index)} images", _SMALLER_STEPS):
+                    step = self._learn(batch, epoch)
+                yield step
             self._conclude(epoch, validate, keep, patience)
             if on_epoch is not None:
                 on_epoch(epoch, self.network)
@@ -345,10 +350,10 @@ def train(
     training = Training(
         network, data, options, execution=execution, normalizer=normalizer, seed=seed, objective=objective, group=group
     )
-    if saved is not None and resume:
-        saved.restore(training)
-    leads = group.rank == 0
-    writing, step_file = saved if leads else None, step_file if leads else None
+    with group.agreed():
+        if saved is not None and resume:
+            saved.restore(training)
+    writing, step_file = saved if group.leads else None, step_file if group.leads else None
 
     def save() -> None:
         # Rows first: a state never knows of a step that the file does not.
@@ -365,7 +370,7 @@ def train(
     steps: Iterable[Step] = training.run(ended, validate=validate, keep=keep, patience=patience)
     if progress is not None:
         steps = progress(steps, total=training.left, label=label, size=_images_in, note=_text_of)
-    with contextlib.closing(step_file) if step_file is not None else contextlib.nullcontext():
+    with group.in_step(), contextlib.closing(step_file) if step_file is not None else contextlib.nullcontext():
         if step_file is not None:
             step_file.begin(training.step)
         for step in steps:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torch.nn import functional
 
 from tlaudit.errors import UsageError
+from tlaudit.models.halving import is_out_of_memory
 from tlaudit.models.runtime import class_scores
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def logits_of(network: nn.Module, images: Tensor) -> Tensor:
         with contextlib.redirect_stdout(sys.stderr):
             return class_scores(network, images)
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())
         raise UsageError(
             f"the network fails in training mode, on a batch of shape {tuple(images.shape)}: {type(error).__name__}: "

@@ -72,6 +72,6 @@ def told_by_first(group: Group, ask: Callable[[], float]) -> float:
     Raises:
         DataError: If another process has ended.
     """
-    answer = torch.tensor([ask() if group.rank == 0 else 0.0], dtype=torch.float64)
-    group.sum_([answer])
-    return float(answer)
+    with group.agreed():
+        answer = ask() if group.leads else 0.0
+    return group.told(answer)

@@ -1,0 +1,1 @@
+"""What earlier runs found, kept in a folder so that nothing is computed twice; it never changes a number."""
