@@ -23,11 +23,8 @@ format: $(READY)  ## put the code into shape
 	$(BIN)/ruff format src tests bench
 	$(BIN)/ruff check --fix src tests bench
 
-bench: $(READY)  ## measure against the bare forward pass, in one run
-	$(BIN)/python bench/lingering.py
-	$(BIN)/python bench/attribution.py
-	$(BIN)/python bench/cka.py
-	$(BIN)/python bench/repair.py
+bench: $(READY)  ## all measurements, beside peers and bounds, in one table
+	$(BIN)/python -m bench
 
 fixtures: $(READY)  ## draw the embedded world again and train its three networks
 	$(BIN)/python -m tlaudit.demo.training fixtures

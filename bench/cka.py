@@ -1,64 +1,105 @@
-"""CKA of all stages of two ResNet-18, beside bare forward passes and torch_cka, in one run.
+"""CKA of all stages of two ResNet-18, beside bare forward passes and torch_cka, in time and in memory.
 
 Ours is what the erosion check makes of batches: taps, Gram matrices, all pairs of ten and ten stages, and the spectra
 of the pooled features. The bare pass runs both networks and keeps nothing. torch_cka compares the same stages on the
-same batches. They take turns, batch by batch, so that a busy machine slows them alike. Networks and batches lie
-channels-last in memory, as the checks have them; torch_cka is timed both as its documentation uses it and with that,
-without gradients.
+same batches; it is timed both as its documentation uses it and with networks and batches channels-last, without
+gradients. Both have to agree.
 
-Memory is the operating system's own count: the largest resident set of a process that does nothing but our pass, less
-that of one that does nothing but the bare pass, beside the bytes of one batch's features of both networks.
-
-    python bench/cka.py --images 256 --rounds 1
+Memory is the operating system's own count: the largest resident set of a process that does nothing but our pass, beside
+that of one that does nothing but the bare pass.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-import torchvision
 
 from tlaudit.checks.followed import Follower
 from tlaudit.measure.similarity import CkaAccumulator
-from tlaudit.models.runtime import Execution, resolve_device
-from tlaudit.models.taps import tapped
+
+from .apart import call
+from .networks import execution, network, noise
+from .rounds import take_turns
+from .rows import Comparison, Row, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tlaudit.models.runtime import Execution
+
+    from .options import Options
 
 STAGES = (
     "conv1", "maxpool", "layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1", "layer4.0", "layer4.1"
 )  # fmt: skip
+BARE, USUAL, LAST = "bare forward passes", "torch_cka", "torch_cka, no_grad, channels-last"
+AGREE = 1e-2
+"""torch_cka computes in single precision, which few images bear badly; further apart than this, one of us is wrong."""
 
 
-def networks(execution: Execution) -> list[torch.nn.Module]:
-    made = []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        made.append(torchvision.models.resnet18().eval().requires_grad_(requires_grad=False))
-    return [execution.place(network) for network in made]
+def measure(options: Options) -> list[Row]:
+    given, side = execution(options.device, batch_size=options.size(32, 16)), options.size(224, 64)
+    reason = missing("torch_cka")
+    ours, now = Ours(given), Batches(given, side)
+    bare = Bare(given)
+    runs: dict[str, Callable[[], object]] = {"ours": lambda: ours(now.pixels), BARE: lambda: bare(now.pixels)}
+    if reason is None:
+        peer, last = TorchCka(given, usual=True), TorchCka(given, usual=False)
+        runs |= {USUAL: lambda: peer(now.pixels), LAST: lambda: last(now.pixels)}
+    rounds = take_turns(
+        runs,
+        rounds=options.size(4, 1),
+        device=options.kind,
+        before=now.draw,
+        absent={USUAL: reason, LAST: reason},
+    )
+    if reason is None:
+        alone = Ours(given)
+        alone(now.pixels)
+        difference = float((peer.cka.hsic_matrix - alone.cka.matrix()).abs().max())
+        assert difference < AGREE, f"torch_cka and we differ by {difference}"
+    row = partial(rounds.row, "cka", "10 x 10 stages of two resnet18", "ours", unit="images/s", work=given.batch_size)
+    return [row(peer=USUAL, bound=BARE), row(peer=LAST, bound=BARE), memory(options)]
 
 
-def batch(execution: Execution, side: int, number: int = 0) -> torch.Tensor:
-    # Patches of colour: of fine noise random networks make nearly the same features, and torch_cka, which computes in
-    # single precision, divides zero by zero.
-    generator = torch.Generator().manual_seed(number)
-    coarse = 2 * torch.randn(execution.batch_size, 3, 8, 8, generator=generator)
-    pixels = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
-    return pixels.to(execution.device, memory_format=torch.channels_last)
+def memory(options: Options) -> Row:
+    """Largest resident sets, each of a process of its own, in MiB."""
+    images, side, size = options.size(96, 16), options.size(224, 64), options.size(32, 8)
+    what = f"largest resident set, {images} images"
+    sizes = {"batches": images // size, "batch_size": size, "side": side, "device": options.device}
+    ours, bare = (call("cka", "alone", which=which, **sizes).peak for which in ("Ours", "Bare"))
+    if ours is None or bare is None:
+        return Row("cka", what, absent="this system does not count a process's memory where we look")
+    less = bare / ours
+    bound = Comparison(BARE, bare / 2**20, less, less, less)
+    return Row("cka", what, "MiB", ours / 2**20, bound=bound, rounds=1)
+
+
+def alone(which: str, batches: int, batch_size: int, side: int, device: str) -> None:
+    """Do nothing but our passes, or the bare ones."""
+    given = execution(device, batch_size=batch_size)
+    run = {"Bare": Bare, "Ours": Ours}[which](given)
+    for number in range(batches):
+        run(noise(given, side, number))
+
+
+class Batches:
+    """Another batch each round."""
+
+    def __init__(self, given: Execution, side: int) -> None:
+        self._given, self._side = given, side
+
+    def draw(self, number: int) -> None:
+        self.pixels = noise(self._given, self._side, number)
 
 
 class Ours:
     """Two networks followed at ten stages, and what is known of them."""
 
-    def __init__(self, execution: Execution) -> None:
-        self.execution = execution
-        self.networks = networks(execution)
+    def __init__(self, given: Execution) -> None:
+        self.execution, self.networks = given, _networks(given)
         self.followers = [Follower(STAGES, "pooled", keep=False) for _ in self.networks]
         self.cka = CkaAccumulator(STAGES, STAGES)
 
@@ -69,26 +110,30 @@ class Ours:
 
 
 class Bare:
-    def __init__(self, execution: Execution) -> None:
-        self.execution, self.networks = execution, networks(execution)
+    def __init__(self, given: Execution) -> None:
+        self.execution, self.networks = given, _networks(given)
 
     def __call__(self, pixels: torch.Tensor) -> None:
         with self.execution.inference():
-            for network in self.networks:
-                network(pixels)
+            for one in self.networks:
+                one(pixels)
+
+
+def _networks(given: Execution) -> list[torch.nn.Module]:
+    return [given.place(network("resnet18", seed=seed)) for seed in (0, 1)]
 
 
 class TorchCka:
     """The peer: as its documentation uses it, or with everything done for it that can be."""
 
-    def __init__(self, execution: Execution, *, usual: bool) -> None:
+    def __init__(self, given: Execution, *, usual: bool) -> None:
         from torch_cka import CKA
 
         self.usual = usual
-        ours = networks(execution)
+        ours = _networks(given)
         if usual:
             ours = [n.to(memory_format=torch.contiguous_format).requires_grad_(requires_grad=True) for n in ours]
-        self.cka = CKA(*ours, "one", "two", list(STAGES), list(STAGES), device=str(execution.device))
+        self.cka = CKA(*ours, "one", "two", list(STAGES), list(STAGES), device=str(given.device))
 
     def __call__(self, pixels: torch.Tensor) -> None:
         if self.usual:
@@ -108,105 +153,5 @@ class _Loader:
     def __len__(self) -> int:
         return 1
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, None]]:
         return iter([(self.pixels, None)])
-
-
-def measure(options: argparse.Namespace) -> dict[str, object]:
-    execution = Execution(resolve_device(options.device), "fp32", options.batch_size, workers=0)
-    passes = {
-        "bare": Bare(execution),
-        "ours": Ours(execution),
-        "torch_cka": TorchCka(execution, usual=True),
-        "  no_grad, channels-last": TorchCka(execution, usual=False),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in passes}
-    steps = options.rounds * options.images // options.batch_size
-    for number in range(options.warmup + steps):
-        pixels = batch(execution, options.side, number)
-        for name, run in passes.items():
-            started = time.perf_counter()
-            run(pixels)
-            if execution.device.type == "cuda":
-                torch.cuda.synchronize()
-            if number >= options.warmup:
-                seconds[name].append(time.perf_counter() - started)
-    ours = seconds["ours"]
-    agreement = (passes["torch_cka"].cka.hsic_matrix - _last_alone(execution, pixels)).abs().max()
-    return {
-        "images": steps * options.batch_size,
-        "threads": torch.get_num_threads(),
-        "seconds_per_batch": {name: round(statistics.median(taken), 4) for name, taken in seconds.items()},
-        # Of passes that ran one after the other, so that a slow moment is in both.
-        "over_ours": {
-            name: round(statistics.median(theirs / own for theirs, own in zip(taken, ours, strict=True)), 3)
-            for name, taken in seconds.items()
-            if name != "ours"
-        },
-        # What it costs beyond running the networks.
-        "beyond_the_bare_passes_over_ours": {
-            name: round(_median_excess(seconds[name], seconds["bare"]) / _median_excess(ours, seconds["bare"]), 2)
-            for name in ("torch_cka", "  no_grad, channels-last")
-        },
-        "largest_difference_from_torch_cka_on_the_last_batch": float(agreement),
-    }
-
-
-def _median_excess(taken: list[float], bare: list[float]) -> float:
-    return statistics.median(one - other for one, other in zip(taken, bare, strict=True))
-
-
-def _last_alone(execution: Execution, pixels: torch.Tensor) -> torch.Tensor:
-    ours = Ours(execution)
-    ours(pixels)
-    return ours.cka.matrix()
-
-
-def memory(options: argparse.Namespace) -> dict[str, float]:
-    """Largest resident sets, each of a process of its own, in MiB."""
-    found = {}
-    for what in ("Bare", "Ours"):
-        command = [sys.executable, __file__, "--peak", what, "--images", str(options.images)]
-        command += ["--batch-size", str(options.batch_size), "--side", str(options.side), "--device", options.device]
-        found[what.lower()] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    execution = Execution(resolve_device(options.device), "fp32", options.batch_size, workers=0)
-    features = 0
-    for network in networks(execution):
-        sizes: list[int] = []
-        with tapped(network, STAGES, lambda _path, output, sizes=sizes: sizes.append(output.numel())):
-            network(batch(execution, options.side)[:1])
-        features += 4 * sum(sizes) * options.batch_size
-    return found | {"features_of_one_batch": features / 2**20, "ours_less_bare": found["ours"] - found["bare"]}
-
-
-def peak(options: argparse.Namespace) -> float:
-    execution = Execution(resolve_device(options.device), "fp32", options.batch_size, workers=0)
-    run = {"Bare": Bare, "Ours": Ours}[options.peak](execution)
-    for number in range(options.images // options.batch_size):
-        run(batch(execution, options.side, number))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=1, help="passes over the images that are timed")
-    parser.add_argument("--warmup", type=int, default=1, help="batches of each pass before that")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--side", type=int, default=224, help="pixels")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    parser.add_argument("--peak", choices=["Bare", "Ours"], help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.peak:
-        print(peak(options))
-        return
-    row = measure(options) | {"memory_mib": memory(options)}
-    for name, value in row.items():
-        print(f"{name}: {value}")
-    if options.json:
-        options.json.write_text(json.dumps(row, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
