@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from tlaudit.checks.base import Stopwatch, provenance, refuse_strangers
 from tlaudit.checks.composed import composed, shared_out
 from tlaudit.checks.distraction_classes import Gallery, InTurn, Names, of_classes, worth_sending
+from tlaudit.checks.distraction_kept import NOTHING, Found, found_before
 from tlaudit.checks.explained import LABEL, Explainer
 from tlaudit.checks.judged import COMMON, LINGERING, Judgement
 from tlaudit.checks.measured import Recorder
@@ -29,14 +30,12 @@ if TYPE_CHECKING:
 
     from tlaudit.checks.base import Subject
     from tlaudit.checks.explained import Seen
-    from tlaudit.checks.tally import Tally
     from tlaudit.data.composites import CompositeBatch, CompositeStream
     from tlaudit.documents import SourceClass
-    from tlaudit.exhibits import Exhibit
     from tlaudit.metrics.base import Quantity
     from tlaudit.options import DistractionOptions
     from tlaudit.records import Cell
-    from tlaudit.results import DataRecord, Measurement
+    from tlaudit.results import Measurement
 
 NAME = "distraction"
 HEADLINE = (
@@ -90,9 +89,9 @@ class DistractionCheck:
         classes = source_classes(lingering)
         chosen = choose(classes, options, subject.seed)
         if any(one.kind == LINGERING for one in chosen):
-            found = _look(subject, options, chosen)
+            found = found_before(subject, options, chosen, functools.partial(_look, subject, options, chosen))
         else:
-            found = _Found((), (), {}, None, None, 0)
+            found = NOTHING
         nothing = _nothing(classes)
         recorder = Recorder(QUANTITIES, subject.seed, options.bootstrap, options.confidence)
         judgement = Judgement(found.tallies, recorder, no_labels=found.no_labels, no_baseline=other_task(subject.pair))
@@ -112,27 +111,6 @@ class DistractionCheck:
             provenance=provenance(subject, records, _resolved(options, found.layer, lingering)),
             run=watch.stop(subject.execution),
         )
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What one pass over the composites leaves behind.
-
-    Attributes:
-        tallies: One for each class.
-        exhibits: Pictures of the worst.
-        records: What was read.
-        layer: Whose output was explained.
-        no_labels: Why no overlay has a known class, or None.
-        overlays: How many target images could be pasted.
-    """
-
-    tallies: tuple[Tally, ...]
-    exhibits: tuple[Exhibit, ...]
-    records: dict[str, DataRecord]
-    layer: str | None
-    no_labels: str | None
-    overlays: int
 
 
 def choose(classes: Sequence[SourceClass], options: DistractionOptions, seed: int) -> list[Background]:
@@ -156,7 +134,7 @@ def choose(classes: Sequence[SourceClass], options: DistractionOptions, seed: in
     ]
 
 
-def _look(subject: Subject, options: DistractionOptions, chosen: Sequence[Background]) -> _Found:
+def _look(subject: Subject, options: DistractionOptions, chosen: Sequence[Background]) -> Found:
     """Make the composites, ask the networks, add up class by class; processes that share the work have classes each."""
     group, indices = subject.group, [one.source.index for one in chosen]
     rounds = shared_out(
@@ -185,7 +163,7 @@ def _look(subject: Subject, options: DistractionOptions, chosen: Sequence[Backgr
         exhibits = group.told(exhibits)
         if group.size > 1:
             work.stream.bring_together()
-    return _Found(
+    return Found(
         tallies=tuple(tallies),
         exhibits=exhibits,
         records={"composites": work.stream.record, "overlays": work.pool.record},

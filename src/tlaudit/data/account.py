@@ -37,6 +37,20 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
+def warn_of(skipped: Sequence[SkippedImage], where: str) -> None:
+    """Say which files were left out, the first few by name.
+
+    Args:
+        skipped: Files with their reasons, in order.
+        where: Where they lie.
+    """
+    for one in skipped[:SHOWN]:
+        log.warning("skipped %s: %s", one.file, one.reason, extra={"about": where})
+    if len(skipped) > SHOWN:
+        more = len(skipped) - SHOWN
+        log.warning("skipped %d more files; the result names them all", more, extra={"about": where})
+
+
 class Account:
     """What becomes of each image of a set in one pass.
 
@@ -100,11 +114,7 @@ class Account:
         """
         self.skipped.sort(key=lambda skipped: skipped.file)
         where = printable(str(self._images.root))
-        for skipped in self.skipped[:SHOWN]:
-            log.warning("skipped %s: %s", skipped.file, skipped.reason, extra={"about": where})
-        if len(self.skipped) > SHOWN:
-            more = len(self.skipped) - SHOWN
-            log.warning("skipped %d more files; the result names them all", more, extra={"about": where})
+        warn_of(self.skipped, where)
         named = some([f"{skipped.file} ({skipped.reason})" for skipped in self.skipped])
         if self._decoded == 0:
             raise DataError(f"{where}: none of {len(self._images.items)} images can be used: {named}")

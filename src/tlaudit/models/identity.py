@@ -180,10 +180,14 @@ def _sources(places: set[str]) -> set[str]:
         top = _file(sys.modules.get(_package(name)))
         roots.add((top if "." in name and top is not None else file).parent)
     folders = [root for root in roots if root.name not in _INSTALLED]
+    # Thousands of modules are loaded, of which few begin with the right letters.
+    beginnings = tuple(str(folder) for folder in folders)
     for loaded in list(sys.modules.values()) if folders else []:
-        file = _file(loaded)
-        if file is not None and any(_lies_in(file, folder) for folder in folders):
-            found.add(str(file))
+        place = getattr(loaded, "__file__", None)
+        if isinstance(place, str) and place.startswith(beginnings):
+            file = _file(loaded)
+            if file is not None and any(_lies_in(file, folder) for folder in folders):
+                found.add(str(file))
     return found
 
 
