@@ -1,7 +1,7 @@
 """All measurements in one run: one table on stdout, one JSON file.
 
     python -m bench                 # all of them, in about a quarter of an hour
-    python -m bench --quick         # shows that they work, in a minute or two
+    python -m bench --quick         # shows that they work, in a few minutes
     python -m bench --only cka --only erosion
 
 Each measurement has a process of its own. One that fails leaves a row that says so, and the exit code is 1.

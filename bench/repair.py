@@ -43,7 +43,7 @@ def measure(options: Options) -> list[Row]:
 
 
 def _of(arch: str, options: Options) -> list[Row]:
-    rounds, warmup = options.size(3, 1), options.size(1, 0)
+    rounds, warmup = options.size(3, 1), 1
     with tempfile.TemporaryDirectory() as name:
         given = _bench(arch, Path(name), options, epochs=rounds + warmup)
         setups = {method: METHODS[method].setup(given) for method in METHODS if method != "plain"}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tlaudit.records import Cell
 
 NAMES = {"source": "source", "finetuned": "finetuned", "baseline": "from scratch"}
-_ROUNDING = 1e-7
+_ROUNDING = 1e-6
 """Singular values below this share of the largest are rounding: features are float32 (ours)."""
 SINGULAR_VALUES_SHOWN = 64
 """Of each spectrum, spread evenly over a logarithmic axis (ours)."""
