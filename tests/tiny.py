@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from unittest import mock
 
+import pytest
 import torch
 from torch import nn
 from torchvision import models
@@ -32,6 +33,11 @@ SMALL = {
     "vgg": "vgg11_bn",
     "vit": "vit_b_32",
 }
+_HEAVY = {"alexnet", "densenet", "efficientnet_v2", "inception", "maxvit", "vgg"}
+FAMILIES = [pytest.param(name, marks=pytest.mark.slow if name in _HEAVY else ()) for name in SMALL]
+"""To parametrise a test with; what takes seconds for each of the heavy ones is left to the slow tests."""
+NAMES = [pytest.param(SMALL[one.values[0]], marks=one.marks) for one in FAMILIES]
+"""The same with the names of networks."""
 
 
 class Own(nn.Module):

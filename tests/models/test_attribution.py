@@ -98,7 +98,7 @@ class Worked(nn.Module):
         return self.fc(self.rectify(self.first(x)).mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize("family", tiny.SMALL)
+@pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_agrees_with_pytorch_grad_cam(family):
     side = SIDES.get(family, 96)
     pixels = images(2, side)

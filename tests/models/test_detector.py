@@ -109,7 +109,7 @@ def a_lingering_result(pair, statuses, p_lo=0.3):
     return base.model_copy(update={"tables": {"classes": table}, "provenance": told})
 
 
-@pytest.mark.parametrize("name", tiny.SMALL.values())
+@pytest.mark.parametrize("name", tiny.NAMES)
 def test_agrees_with_the_two_networks_in_one_pass(name):
     pair = pair_of(name)
     side = 224 if name in {"vit_b_32", "maxvit_t"} else 96
@@ -202,7 +202,7 @@ def test_where_two_heads_do_not_agree_both_networks_run(kind, why, caplog):
     assert_agree(detector(images(32)), naive(pair, images(32)))
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "vit_b_32"])
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", pytest.param("vit_b_32", marks=pytest.mark.slow)])
 def test_survives_export(name, tmp_path):
     side = 224 if name == "vit_b_32" else 64
     pair = pair_of(name)

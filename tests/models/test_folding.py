@@ -26,7 +26,7 @@ def weights(module):
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-@pytest.mark.parametrize("family", tiny.SMALL)
+@pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_every_family_gives_the_same_logits_and_maps(family):
     execution = Execution(torch.device("cpu"), "fp32", 2, 0)
     net, pixels = execution.place(tiny.network(tiny.SMALL[family], 7)), images(SIDES.get(family, 96))
