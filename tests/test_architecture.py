@@ -23,7 +23,7 @@ FLOORS = [
     {"comparisons"},
     {"verdicts"},
     {"config", "files", "results"},
-    {"exhibits", "options"},
+    {"exhibits", "meeting", "options"},
     {"failures", "metrics", "toml_lines"},
     {"errors", "progress", "quoting", "records"},
 ]

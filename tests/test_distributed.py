@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 
 import processes
-from tlaudit import distributed
+from tlaudit import distributed, meeting
 from tlaudit.distributed import ALONE, Group, joined
 from tlaudit.errors import DataError, DivergedError, TlauditError, UsageError
 from tlaudit.failures import EndedError, is_the_end, is_told
@@ -38,6 +40,13 @@ def environment(monkeypatch):
 # What runs in the processes
 
 
+def _before_weights(group):
+    """Fail where the other is already at the weights of the first."""
+    if group.rank == 1:
+        raise DataError("no memory")
+    group.spread_([torch.ones(2)])
+
+
 def everything():
     """Call every method once, after having been in another group."""
     with joined("cpu") as (group, _):
@@ -59,7 +68,8 @@ def everything():
         told = group.told(value if group.leads else None)
         told_nothing = group.told(None if group.leads else 1)
         group.wait()
-        failures = [_failed(group, way) for way in (_wrongly, _with_a_crash, _between, _alone, _seeing_another)]
+        ways = (_wrongly, _with_a_crash, _between, _alone, _seeing_another, _before_weights)
+        failures = [_failed(group, way) for way in ways]
         group.wait()
         return {
             "failures": failures,
@@ -126,6 +136,28 @@ def fails(how: str):
         except DataError as error:
             sys.stderr.write(f"DataError: {error}\n")
             raise SystemExit(3) from None
+
+
+HOW = ("", "never", "interrupted", "ended")
+
+
+def joins():
+    """Wait for the first process, which does not come; wait too long, or be told to stop meanwhile."""
+    how = HOW[int(os.environ["RANK"])]
+    if not how:
+        return
+    meeting._PATIENCE = timedelta(0)
+    if how == "never":
+        meeting.JOINING = timedelta(seconds=0.3)
+    else:
+        number = signal.SIGINT if how == "interrupted" else signal.SIGTERM
+        logging.getLogger("tlaudit.meeting").addFilter(lambda _: os.kill(os.getpid(), number) is None)
+    try:
+        with joined("cpu"):
+            sys.stderr.write("joined\n")
+    except (EndedError, KeyboardInterrupt) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        raise SystemExit(3 if isinstance(error, EndedError) else 130) from None
 
 
 # What is asked of them
@@ -221,10 +253,11 @@ def test_every_method_in_two_processes(tmp_path):
         assert [tensor.tolist() for tensor in result["spread"]] == [[0.0] * 4, [0] * 9]
         assert result["told"]
         assert result["device"] == "cpu"
-        usage, crash, between, alone, seeing = result["failures"]
+        usage, crash, between, alone, seeing, weights = result["failures"]
         assert usage == ["UsageError", "no such option", True]
         assert between == ["DataError", "gone astray", True]
         assert alone == ["DataError", "reason 0", True]
+        assert weights == ["DataError", "no memory", True]
         assert seeing[0] == "DataError"
         assert "the same images: process 0 of 2 has 10, process 1 has 11" in seeing[1]
         if result["rank"] == 1:
@@ -238,7 +271,8 @@ def test_a_failure_between_sums_is_the_end_unless_all_see_it():
     for error, becomes in (
         (DataError("gone"), EndedError),
         (DivergedError("up"), DivergedError),
-        (UsageError("no logits"), UsageError),
+        (UsageError("no logits"), EndedError),
+        (SystemExit(0), EndedError),
         (KeyError("crash"), KeyError),
     ):
         with pytest.raises(becomes) as raised, Group(0, 2).in_step():
@@ -258,6 +292,17 @@ def test_others_end_when_one_dies(tmp_path, how):
     assert "DataError: another process of this run has ended" in said
     assert second == (-signal.SIGKILL if how == "killed" else 1)
     assert how == "killed" or "no such option" in complained
+
+
+def test_waits_for_no_one_who_does_not_come(tmp_path):
+    _, (never, said), (interrupted, stopped), (ended, told) = processes.ended(
+        4, __file__, "joins", tmp_path, within=QUICKLY
+    )
+    assert (never, interrupted, ended) == (3, 130, 3), said + stopped + told
+    assert said.count("waiting for the others of 4 processes at 127.0.0.1:") == 1
+    assert "EndedError: not all of the 4 processes of this run have met at 127.0.0.1:" in said
+    assert "KeyboardInterrupt" in stopped
+    assert "EndedError: ended from outside" in told
 
 
 @pytest.mark.slow

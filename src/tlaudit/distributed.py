@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import distributed
 
-from tlaudit.errors import DataError, DivergedError, TlauditError, UsageError
+from tlaudit.errors import DataError, DivergedError, TlauditError
 from tlaudit.failures import EndedError, Failure, ending, is_the_end, is_told, told
+from tlaudit.meeting import device_of, ended_in_words, here_in, meet, others_alive, place_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,14 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TIMEOUT = timedelta(days=7)
-"""How long a process waits for the others: rank zero may judge networks for hours, and torchrun ends those that wait
-for one that is gone."""
-
 _AT_ONCE = 1 << 24
 """Most numbers that are sent in one message; a larger tensor is one of its own."""
-
-_NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,9 @@ class Group:
         self._sent(tensors, distributed.all_reduce)
 
     def spread_(self, tensors: Sequence[Tensor]) -> None:
-        """Put into each tensor what rank zero has there; arguments and errors as of `sum_`."""
+        """Put into each tensor what rank zero has there; arguments and errors as of `gathered` and `sum_`."""
+        # One that has failed on its way here could not tell the others by tensors.
+        self.wait()
         self._sent(tensors, lambda message: distributed.broadcast(message, src=0))
 
     def share_weights(self, network: nn.Module) -> None:
@@ -121,7 +115,7 @@ class Group:
         if self.size == 1:
             return [value]
         found: list[T | None] = [None] * self.size
-        with _others_alive():
+        with others_alive():
             distributed.all_gather_object(found, value)
         failure = next((one for one in found if isinstance(one, Failure)), None)
         if failure is not None:
@@ -157,13 +151,13 @@ class Group:
         try:
             yield
         except SystemExit as stop:
-            own = DataError(f"code of the model's own ended the program (exit code {stop.code})")
+            own = DataError(_ended_by(stop))
         except Exception as error:
             if is_told(error) or is_the_end(error):
                 raise
             own = error
         found: list[Failure | None] = [None] * self.size
-        with _others_alive():
+        with others_alive():
             distributed.all_gather_object(found, None if own is None else Failure.of(own, self.rank, self.size))
         failures = [one for one in found if isinstance(one, Failure)]
         if not failures:
@@ -176,16 +170,20 @@ class Group:
     def in_step(self) -> Iterator[None]:
         """Within, processes wait for each other's sums, by which nothing can be told.
 
-        So a process that fails ends, and with it the others; but for that a training diverges or a network gives no
-        logits, which all see in the same step.
+        So a process that fails ends, and with it the others; but for a training that diverges, which all see in the
+        same sum. What a network fails of they may all see, or one alone: that is no difference here.
 
         Raises:
-            EndedError: In place of any other error of this package.
+            EndedError: In place of any other error of this package, and where code of the model's own ends the program.
         """
         try:
             yield
-        except (DivergedError, UsageError, EndedError):
+        except (DivergedError, EndedError):
             raise
+        except SystemExit as stop:
+            if self.size == 1:
+                raise
+            raise EndedError(_ended_by(stop)) from stop
         except Exception as error:
             if self.size == 1 or is_told(error):
                 raise
@@ -240,7 +238,7 @@ class Group:
         with torch.no_grad():
             for together in _messages(tensors):
                 message = torch.cat([tensor.detach().reshape(-1) for tensor in together])
-                with _others_alive():
+                with others_alive():
                     send(message)
                 pieces = torch.split(message, [tensor.numel() for tensor in together])
                 for tensor, piece in zip(together, pieces, strict=True):
@@ -267,90 +265,25 @@ def joined(device_name: str) -> Iterator[tuple[Group, str]]:
         UsageError: If the environment is none of torchrun's, or a device cannot be shared out among processes.
         EndedError: If another process has ended before it joined.
     """
-    rank, size, local = _place(os.environ)
+    rank, size, local = place_in(os.environ)
     if size == 1:
         yield ALONE, device_name
         return
-    device = _device_of(device_name, local)
+    device = device_of(device_name, local)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    with _others_alive():
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
-    try:
-        with _ended_in_words():
-            yield Group(rank, size, _here(os.environ, size)), str(device)
-    except BaseException:
-        if device.type == "cuda" and distributed.group.WORLD is not None:
-            # NCCL would first finish what the others may never take part in.
-            distributed.group.WORLD.abort()
-        raise
-    finally:
-        # Whoever still waits for this process is told by the connection that closes, or ended by torchrun.
-        distributed.destroy_process_group()
-
-
-def _place(environment: Mapping[str, str]) -> tuple[int, int, int]:
-    """Rank, number of processes and rank on this machine, as torchrun says them."""
-    if not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & environment.keys():
-        return 0, 1, 0
-    found = {name: environment.get(name, "") for name in (*_NUMBERS, "MASTER_ADDR")}
-    said = ", ".join(f"{name}={value}" if value else f"no {name}" for name, value in found.items())
-    right = all(found[name].isascii() and found[name].isdigit() for name in _NUMBERS) and bool(found["MASTER_ADDR"])
-    if right:
-        rank, size, local = (int(found[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        if local <= rank < size:
-            return rank, size, local
-    if found["WORLD_SIZE"] == "1":
-        return 0, 1, 0
-    raise UsageError(
-        f"the environment of this process is not as torchrun makes it: expected ranks below WORLD_SIZE and the address "
-        f"of a master, got {said}; start with torchrun, or unset RANK, WORLD_SIZE and LOCAL_RANK"
-    )
-
-
-def _here(environment: Mapping[str, str], size: int) -> int:
-    """Processes on this machine, of which torchrun tells."""
-    said = environment.get("LOCAL_WORLD_SIZE", "")
-    return int(said) if said.isascii() and said.isdigit() and 1 <= int(said) <= size else size
-
-
-@contextlib.contextmanager
-def _ended_in_words() -> Iterator[None]:
-    """Turn torchrun's way of ending those that are left into an error, so that what is half-written is removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(*_: object) -> None:
-        raise EndedError("ended from outside, as torchrun does when another process of this run has failed")
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _device_of(name: str, local: int) -> torch.device:
-    """Choose the device of one of several processes."""
-    if not distributed.is_available():
-        raise UsageError("this torch is built without torch.distributed: start one process, without torchrun")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        return torch.device("cpu")
-    if name != "cuda":
-        raise UsageError(
-            f"several processes cannot share the device {name!r}: expected cpu, cuda or auto under torchrun, where "
-            "each process takes a CUDA device of its own; start one process, or choose another --device"
-        )
-    count = torch.cuda.device_count()
-    if local >= count:
-        raise UsageError(
-            f"expected a CUDA device for each process, got {count} devices and at least {local + 1} processes on this "
-            "machine; lower torchrun's --nproc-per-node"
-        )
-    return torch.device("cuda", local)
+    with ended_in_words():
+        meet("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", size)
+        try:
+            yield Group(rank, size, here_in(os.environ, size)), str(device)
+        except BaseException:
+            if device.type == "cuda" and distributed.group.WORLD is not None:
+                # NCCL would first finish what the others may never take part in.
+                distributed.group.WORLD.abort()
+            raise
+        finally:
+            # Whoever still waits for this process is told by the connection that closes, or ended by torchrun.
+            distributed.destroy_process_group()
 
 
 def _messages(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
@@ -368,14 +301,5 @@ def _messages(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         yield message
 
 
-@contextlib.contextmanager
-def _others_alive() -> Iterator[None]:
-    """Say in words that another process has ended, which the libraries tell by a RuntimeError."""
-    try:
-        yield
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise EndedError(
-            f"another process of this run has ended, or can no longer be reached ({reason}); see what it says above, "
-            "and start again (a training with --resume, if a state was saved)"
-        ) from error
+def _ended_by(stop: SystemExit) -> str:
+    return f"code of the model's own ended the program (exit code {stop.code})"

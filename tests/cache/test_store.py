@@ -96,6 +96,16 @@ def a_folder(path, _):
     path.mkdir()
 
 
+def a_pipe(path, _):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def endless(path, _):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
 def headless(path, _):
     tensors = load_file(path)
     save_file(tensors, path)
@@ -117,7 +127,10 @@ def deep_header(path, _):
 
 @pytest.mark.parametrize(
     "damage",
-    [truncated, flipped, emptied, garbage, longer, a_folder, headless, another_digest, endless_header, deep_header],
+    [
+        *(truncated, flipped, emptied, garbage, longer, a_folder, a_pipe, endless),
+        *(headless, another_digest, endless_header, deep_header),
+    ],
     ids=lambda f: f.__name__,
 )
 def test_what_is_broken_is_never_believed(tmp_path, damage, caplog):

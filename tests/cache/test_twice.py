@@ -195,28 +195,13 @@ def test_a_fused_network_is_another_one(world, folder):
     assert len(set(folder.iterdir()) - before) == 6
 
 
-@pytest.mark.parametrize("what", ["code", "_libraries", "_switches"])
+@pytest.mark.parametrize("what", ["CODE", "_libraries", "_switches"])
 def test_another_version_computes_anew(world, asked, monkeypatch, what):
     run(world)
     new_images(asked)
-    other = "other" if what == "code" else {"torch": "other"}
-    monkeypatch.setattr(surroundings, what, lambda: other)
+    monkeypatch.setattr(surroundings, what, "other" if what == "CODE" else lambda: {"torch": "other"})
     run(world)
     assert new_images(asked) == ALL
-
-
-def test_the_code_is_all_source_files_by_name_and_content(tmp_path):
-    def code():
-        surroundings.code.cache_clear()
-        return surroundings.code(tmp_path)
-
-    (tmp_path / "room").mkdir()
-    (tmp_path / "room" / "a.py").write_text("x = 1")
-    first = code()
-    (tmp_path / "room" / "a.py").write_text("x = 2")
-    second = code()
-    (tmp_path / "room" / "a.py").rename(tmp_path / "room" / "b.py")
-    assert len({first, second, code()}) == 3
 
 
 def test_a_network_changed_in_memory_is_another_one(world, asked):

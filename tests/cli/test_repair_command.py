@@ -386,3 +386,14 @@ def test_two_processes_make_the_network_of_one(world, tmp_path):
             torch.testing.assert_close(
                 got[key], tensor, rtol=1e-4, atol=1e-6, msg=lambda text, key=key: f"{key}: {text}"
             )
+
+
+def test_a_file_that_is_skipped_is_said_once(world):
+    broken = world / "val" / "c0" / "broken.png"
+    broken.write_bytes(b"no picture")
+    try:
+        ran = run(*flags(world, "--method", "plain", "--epochs", "1", data=("train", "val")))
+    finally:
+        broken.unlink()
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stderr.count("skipped c0/broken.png") == 1, ran.stderr

@@ -113,7 +113,7 @@ def test_refuses_what_is_no_text(tmp_path: Path) -> None:
 
 
 def test_no_rows_is_no_image(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected images \(.*\), found none"):
+    with pytest.raises(DataError, match=r"expected images \(.*\), found none; .*m\.csv has 0 rows"):
         ImageSet.scan(write(tmp_path / "m.csv", "path,label\n"), labelled=False)
     with pytest.raises(DataError, match="found none"):
         ImageSet.scan(parquet(tmp_path / "m.parquet", path=[]), labelled=False)

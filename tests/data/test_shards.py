@@ -113,6 +113,7 @@ def test_class_may_lie_far_from_its_image(tmp_path: Path) -> None:
         ("1.json", b'{"label": 1.5}', "expected an index or a name as label"),
         ("1.json", b'{"cls": true}', "expected an index or a name as cls"),
         ("1.json", b'{"cls": " "}', "expected an index or a name as cls"),
+        ("1.json", b'{"label": 1, "label": 2}', "expected one label, got several that differ"),
     ],
 )
 def test_a_class_that_cannot_be_read_is_none_and_no_other_is_guessed(
@@ -122,6 +123,27 @@ def test_a_class_that_cannot_be_read_is_none_and_no_other_is_guessed(
     assert classes(listing) == {"a.tar/x/1.jpg": None}
     assert reasons(listing)[f"a.tar/x/{member}"].startswith("says no class: ")
     assert reason in reasons(listing)[f"a.tar/x/{member}"]
+
+
+def test_members_that_contradict_each_other_say_no_class(tmp_path: Path) -> None:
+    members = [("x/1.jpg", b"1"), ("x/1.left.png", b"2"), ("x/2.jpg", b"3"), ("x/3.jpg", b"4")]
+    members += [
+        ("x/1.cls", b"7"),
+        ("x/1.cls", b"8"),
+        ("x/1.json", b'{"label": 7}'),
+        ("x/9.cls", b"1"),
+        ("x/9.cls", b"2"),
+    ]
+    members += [("x/2.cls", b"5"), ("./x/2.cls", b"5"), ("x/3.json", b'{"label": 4, "label": 4}')]
+    listing = found(write(tmp_path / "a.tar", members))
+    assert list(classes(listing).values()) == [None, None, "5", "4"]
+    assert reasons(listing) == {"a.tar/x/1.cls": "several members of that name say different classes; none is taken"}
+
+
+def test_a_shard_without_images_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "a.tar", {"1.txt": b"1"})
+    with pytest.raises(DataError, match=r"found none; 1 other files; a\.tar has no image among its members"):
+        ImageSet.scan(tmp_path / "a.tar", labelled=True)
 
 
 def test_same_bytes_same_pixels_same_kind_of_fingerprint(photos: Path, shards: Path, small) -> None:

@@ -7,7 +7,9 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ import several
 from tlaudit.cli import app as application
 from tlaudit.documents import read_report
 
+PACKAGE = Path(application.__file__).parents[2]
 COMMANDS = {
     "lingering": ("", "lingering", "-o", "{place}/lingering.json"),
     "usage": ("", "lingering", "--k", "99"),
@@ -25,6 +28,8 @@ COMMANDS = {
     "crashed": ("crashed 2", "erosion", "--data", "{root}/images", "-o", "{place}/crashed.json"),
     "ended": ("ended", "lingering"),
     "training": ("crashed 4", "stress", "-o", "{place}/training.json"),
+    "network": ("failed 4", "stress", "-o", "{place}/network.json"),
+    "step ended": ("ended 4", "stress", "-o", "{place}/ended.json"),
     "audit": ("crashed 3", "audit", "-o", "{place}/audit.json", "--val-data", "{root}/val"),
 }
 """Trouble and arguments; `rank` is the process's own."""
@@ -153,6 +158,34 @@ def test_a_failure_in_a_step_of_a_training_ends_all(done):
     assert complained.startswith("tlaudit: process 1 of 2: crashed: KeyError: 'planted' (details: ")
 
 
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("network", "the network fails in training mode, on a batch of shape (4, 3, 16, 16): RuntimeError: planted"),
+        ("step ended", "code of the model's own ended the program (exit code 0)"),
+    ],
+)
+def test_what_a_network_fails_of_in_a_step_of_one_ends_all(done, case, says):
+    (first, said), (second, complained) = done[1][case]
+    assert (first, second) == (3, 3)
+    assert "another process of this run has ended" in said
+    assert complained.startswith(f"tlaudit: process 1 of 2: {says}")
+
+
+@pytest.mark.parametrize("wrong", [["--nope"], ["--k", "many"], ["--config", "none.toml"]], ids=str)
+def test_wrong_usage_is_one_line_of_those_that_do_not_lead(monkeypatch, capsys, wrong):
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "3"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["tlaudit", "lingering", *wrong])
+    with pytest.raises(SystemExit) as stop:
+        application.main()
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert said.startswith("tlaudit: process 1 of 3: ")
+    assert said.count("\n") == 1
+    assert wrong[0] in said or wrong[-1] in said
+
+
 def test_a_command_that_nobody_shares_is_refused(done):
     for rank, (code, said) in enumerate(done[1]["alone"]):
         assert code == 2
@@ -184,3 +217,16 @@ def test_the_others_end_when_one_is_killed(world, tmp_path, name):
     assert (first, second) == (3, -signal.SIGKILL), said
     assert "another process of this run has ended" in said
     assert list(place.iterdir()) == []
+
+
+def test_an_interruption_while_torch_is_imported_is_one(tmp_path):
+    """Its C++ code would abort on the exception; here the import is a pretended one."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    )
+    code = "from tlaudit.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "lingering", "--source", "a.pth", "--finetuned", "b.pth"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{PACKAGE}", "TLAUDIT_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "tlaudit: interrupted\n")

@@ -16,10 +16,11 @@ import tiny
 from tlaudit import distraction, erosion, lingering, load_pair
 from tlaudit.checks.assembly import assemble
 from tlaudit.checks.base import Network, asked
+from tlaudit.checks.explained import Explainer
 from tlaudit.checks.followed import Follower
 from tlaudit.config import settle
 from tlaudit.errors import DataError
-from tlaudit.models.halving import Halving, is_out_of_memory
+from tlaudit.models.halving import Halving, is_out_of_memory, statistics_of_batches
 from tlaudit.repair.judge_source import look
 
 EXECUTION = {"device": "cpu", "workers": 0, "batch_size": 8}
@@ -193,6 +194,34 @@ def test_distraction_in_halves(world, pair, memory, caplog):
     assert sorted(said) == sorted(
         f"{what}: out of memory with 8 images at once: going on with 2" for what in maps | answers
     )
+
+
+def test_explains_where_only_one_image_fits(world, pair, memory):
+    """What is found out by two noise pictures is found out by one at a time, too."""
+    folders = {"source": world / "source", "target": world / "target"}
+    settings = settle({"data": folders, "preprocess": readers.PREPROCESS, "execution": EXECUTION})
+    subject = assemble(pair, settings.data, preprocess=settings.preprocess, execution=settings.execution)
+    whole = Explainer(subject, settings.distraction)
+    memory.fit, memory.sizes = 1, []
+    explainer = Explainer(subject, settings.distraction)
+    explainer.probe()
+    assert explainer.layer == whole.layer
+    assert 2 in memory.sizes
+    assert 1 in memory.sizes
+
+
+def test_images_that_depend_on_each_other_stay_together(memory):
+    """A batch norm without running statistics gives other numbers for half a batch."""
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.InstanceNorm2d(4))
+    module = nn.Sequential(body, nn.Flatten(), nn.Linear(4 * 6 * 6, 2)).eval()
+    assert statistics_of_batches(module) == ("0.1",)
+    assert statistics_of_batches(nn.Sequential(nn.BatchNorm2d(4), nn.InstanceNorm2d(4))) == ()
+    memory.fit = 3
+    network, pixels = Network(module, None), torch.rand(8, 3, 8, 8)
+    with pytest.raises(DataError, match=r"8 images, which cannot go through in parts: .*track_running_stats=False"):
+        network.logits(pixels)
+    assert memory.sizes == [8]
+    assert len(network.logits(pixels[:3])) == 3
 
 
 def test_erosion_keeps_its_minibatches(world, pair, memory, caplog):

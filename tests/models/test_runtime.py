@@ -50,6 +50,14 @@ def test_precision_is_the_asked_one_and_ends_with_the_block(precision, dtype):
     assert not torch.is_autocast_enabled("cpu")
 
 
+def test_precision_is_the_asked_one_within_the_autocast_of_a_program():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for within in (execution().inference, execution().attribution):
+            with within():
+                assert network()(torch.randn(2, 3, 9, 9)).dtype == torch.float32
+        assert torch.is_autocast_enabled("cpu")
+
+
 def test_what_gives_no_logits_is_told():
     net = network()
     assert class_scores(net, torch.randn(6, 3, 9, 9)).shape == (6, 5)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 import torch
 from torch import nn
 
-from tlaudit.distributed import ALONE
+from small_training import draw, images_in, options, training
+from tlaudit.distributed import ALONE, Group
+from tlaudit.errors import UsageError
 from tlaudit.training.sharing import add_gradients, shared, told_by_first
 
 
@@ -70,3 +73,13 @@ def test_a_part_counts_by_its_images():
         assert (part.start, part.stop, part.total, weight) == (4, 7, 7, 3 / 7)
     with shared(nn.Linear(1, 1), Others(), torch.arange(1), 1) as (part, weight):
         assert (part.start, part.stop, part.total, weight) == (0, 1, 1, 1 / 2)
+
+
+def test_refuses_several_processes_where_statistics_are_of_parts(tmp_path):
+    """In eval mode nobody brings them together: frozen ones, and those of a network that is only looked at."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
+    draw(tmp_path)
+    data = images_in(tmp_path)
+    with pytest.raises(UsageError, match=r"without running statistics \(1\).*train in one process"):
+        training(data, options(batch_norm="frozen"), network, group=Group(0, 2))
+    assert training(data, options(batch_norm="frozen"), network).group.size == 1

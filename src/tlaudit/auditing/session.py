@@ -11,7 +11,6 @@ from tlaudit.auditing.attempts import Failure, attempt
 from tlaudit.auditing.choice import chosen, left_out, refuse_missing
 from tlaudit.auditing.failed import failed_result
 from tlaudit.auditing.passes import shared_passes
-from tlaudit.auditing.said_once import said_once
 from tlaudit.auditing.subjects import subjects
 from tlaudit.auditing.wording import summary, verdict
 from tlaudit.checks import CHECKS
@@ -20,6 +19,7 @@ from tlaudit.checks.earlier import read_lingering
 from tlaudit.checks.erosion import compared_images, followed_stages
 from tlaudit.checks.survey import Survey, recognise_source, survey
 from tlaudit.data.kept_pixels import KeptPixels
+from tlaudit.data.said_once import said_once
 from tlaudit.distributed import ALONE
 from tlaudit.errors import MismatchError, ReportError
 from tlaudit.progress import silent

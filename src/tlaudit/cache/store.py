@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import re
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,10 @@ class Cache:
         key = _key(question, fingerprint)
         path = self._path(question, fingerprint)
         try:
-            if path.stat().st_size > self._most:
+            data = _read(path, self._most)
+            if data is None:
                 return None
-            entry = decoded(path.read_bytes(), key)
+            entry = decoded(data, key)
         except FileNotFoundError:
             return None
         except (OSError, BrokenEntryError) as error:
@@ -132,6 +134,27 @@ def _key(question: Mapping[str, object], fingerprint: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def _read(path: Path, most: int) -> bytes | None:
+    """Read a file whole, None if it has more than ``most`` bytes.
+
+    Raises:
+        OSError: If it cannot be read.
+        BrokenEntryError: If it is no regular file.
+    """
+    # A pipe would have us wait, and a device has no end.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BrokenEntryError("it is not a regular file")
+        if status.st_size > most:
+            return None
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

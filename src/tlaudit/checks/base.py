@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import importlib.metadata
-import logging
 import platform
 import shlex
 import sys
@@ -23,7 +22,7 @@ from tlaudit.data.images import ImageSet, ImageStream
 from tlaudit.distributed import ALONE
 from tlaudit.errors import DataError, MismatchError, UsageError
 from tlaudit.models.faster import Faster, refuse_no_compiler
-from tlaudit.models.halving import Halving, enough_memory, joined
+from tlaudit.models.halving import Halving, enough_memory, joined, statistics_of_batches
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.models.runtime import Execution, class_scores, default_workers, resolve_device
 from tlaudit.progress import silent
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     from tlaudit.options import ExecutionOptions, Options
     from tlaudit.progress import Progress
     from tlaudit.records import Cell
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,10 @@ class Network:
     halving: Halving = field(default_factory=lambda: Halving("the network"), compare=False)
     faster: Faster | None = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        """Keep batches whole in which images depend on each other."""
+        self.halving.whole |= bool(statistics_of_batches(self.module))
+
     def logits(self, pixels: Tensor) -> Tensor:
         """Run it for its logits alone: as a faster one where it has one, in parts where memory is too short.
 
@@ -88,7 +89,7 @@ class Network:
 
         Raises:
             ValueError: If the network gives anything but one vector of logits for each image.
-            DataError: If not even one image fits.
+            DataError: If memory is too short.
         """
         run = self.faster or functools.partial(class_scores, self.module)
         return joined(self.halving.run(len(pixels), lambda part: run(pixels[part])))

@@ -7,7 +7,7 @@ was computed in.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from tlaudit.models.halving import joined
 from tlaudit.models.preprocess import Normalizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tlaudit.models.sources import Model
     from tlaudit.options import DistractionOptions
     from tlaudit.results import Preprocessing
+
+T = TypeVar("T")
 
 LABEL = "composites"
 TARGET_ROLES = ("finetuned", "baseline")
@@ -143,29 +145,35 @@ class Explainer:
         self._normalizers = {
             role: Normalizer(network.preprocessing, self._execution.device) for role, network in self._networks.items()
         }
+        # A map takes more memory than an answer: what follows the layer is kept for its gradient.
+        self._halvings = {role: subject.halving(f"maps of the {role} network") for role in self._networks}
+        for role, network in self._networks.items():
+            self._halvings[role].whole |= network.halving.whole
         self.layer = self._find_layer(pair.source)
         self._attributors = {
             role: Attributor(self._folded(role), self.layer, options.method) for role in self._networks
         }
-        # A map takes more memory than an answer: what follows the layer is kept for its gradient.
-        self._halvings = {role: subject.halving(f"maps of the {role} network") for role in self._networks}
         mean = torch.tensor(subject.preprocessing["finetuned"].mean)
         self._fill = (mean * 255).round().to(torch.uint8)[:, None, None]
 
     def _find_layer(self, source: Model) -> str:
         if self._options.layer is not None:
             return self._options.layer
-        network = self._networks["source"]
-        with self._execution.attribution(), asked("source", network, LABEL):
-            return attribution_layer(
-                network.module, source.record.family, source.head, self._inputs("source", _noise(self.side))
-            )
+        module = self._networks["source"].module
+        return self._on_noise(
+            "source", lambda inputs: attribution_layer(module, source.record.family, source.head, inputs)
+        )
 
     def _folded(self, role: str) -> nn.Module:
         """A network that gives the same maps in less time, for the many batches to come."""
-        network = self._networks[role]
-        with self._execution.attribution(), asked(role, network, LABEL):
-            return folded(network.module, self._inputs(role, _noise(self.side)), keep=(self.layer,))
+        module = self._networks[role].module
+        return self._on_noise(role, lambda inputs: folded(module, inputs, keep=(self.layer,)))
+
+    def _on_noise(self, role: str, find: Callable[[Tensor], T]) -> T:
+        """Find something out about a network by noise, of which as much is taken as fits into memory at once."""
+        inputs = self._inputs(role, _noise(self.side))
+        with self._execution.attribution(), asked(role, self._networks[role], LABEL):
+            return self._halvings[role].run(len(inputs), lambda part: find(inputs[part]))[0]
 
     def __call__(self, batch: CompositeBatch, labels: Tensor) -> list[Seen]:
         """Ask all networks about a batch.

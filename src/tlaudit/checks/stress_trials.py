@@ -115,7 +115,8 @@ class Bench:
         losses: tuple[float, ...] = ()
         reason = ""
         try:
-            begun = fresh(original, self.subject.seed)
+            with self.subject.group.agreed():
+                begun = fresh(original, self.subject.seed)
         except UsageError as error:
             reason = str(error)
         else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
@@ -32,8 +33,12 @@ from tlaudit.files import crash_details, crash_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 WRONG_USAGE, NO_ANSWER, INTERRUPTED = 2, 3, 130
+
+_REFUSED = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
+"""What typer raises for arguments it refuses, of all kinds."""
 
 app = typer.Typer(
     name="tlaudit",
@@ -147,8 +152,37 @@ def main() -> None:
     worth loading what draws its panels.
     """
     streams.settle()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     if {"-h", "--help", "--version"} & set(sys.argv) and hasattr(signal, "SIGPIPE"):
         # A reader that has seen enough of the help is no error; typer would make it exit code 1.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     app.rich_markup_mode = None if sys.argv[1:] in ([], ["-h"], ["--help"]) else "rich"
+    if which() and sys.argv[1:]:
+        _follow()
     app()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Interrupt, as Python does; where torch is being imported, whose C++ would abort, end at once.
+
+    Torch is imported before the work, so that nothing can be half-written then.
+    """
+    if getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False):
+        with contextlib.suppress(OSError):
+            os.write(2, f"tlaudit: {which()}interrupted\n".encode())
+        os._exit(INTERRUPTED)
+    signal.default_int_handler(number, frame)
+
+
+def _follow() -> NoReturn:
+    """Run the command line in a process that does not lead: what typer refuses is one line, not one more box.
+
+    It is not left to the one that leads, which may be ended before it has come to say it, or have other arguments.
+    """
+    try:
+        code = app(standalone_mode=False)
+    except _REFUSED as error:
+        streams.tell(f"tlaudit: {which()}{' '.join(error.format_message().split())}\n")
+        code = error.exit_code
+    sys.exit(code or 0)

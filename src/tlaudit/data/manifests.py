@@ -72,6 +72,8 @@ def list_manifest(manifest: Path) -> Listing:
         names = ", ".join(roll.name(number) for number in twice[:_SHOWN].tolist())
         raise UsageError(f"{where}: expected each image once, got again: {names}{more}; remove the rows that repeat")
     listing.items = Items(roll)
+    if not len(roll) and not listing.unread:
+        listing.pass_over(where, "has 0 rows")
     listing.folders = listing.items.folders()
     listing.wanted = f"a class for each image, in a column {_either(CLASS_COLUMNS)}"
     listing.advice = "give each row its class, an index or a name"

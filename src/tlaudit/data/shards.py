@@ -36,6 +36,7 @@ MOST_NAME_CHARACTERS = 4096
 _BLOCK = 512
 _PADDING = 1 << 16
 _NO_CLASS = -1
+_SEVERAL = object()
 
 # What tarfile lets out of a damaged or hostile archive.
 TAR_ERRORS = (
@@ -71,6 +72,9 @@ def list_shards(base: str, shards: Sequence[str]) -> Listing:
     items = Items(roll)
     listing.items = items.take(n for n in range(len(roll)) if n not in refused) if refused else items
     listing.folders = listing.items.folders()
+    if not len(listing.items) and not listing.unread:
+        for shard in shards:
+            listing.pass_over(printable(shard), "has no image among its members")
     listing.unread.sort(key=lambda skipped: skipped.file)
     listing.wanted = f"a class for each image (KEY.{CLASS_FILE}, KEY.{JSON_FILE}, or a folder in the shard)"
     listing.advice = f"add a member KEY.{CLASS_FILE} with its index or name beside each image KEY.jpg"
@@ -184,14 +188,25 @@ class _Shard:
     def _give_classes(self) -> None:
         """Give each image the class said of its key, what `CLASS_FILE` says last, because it has the last word."""
         images = np.frombuffer(self._keys, dtype=np.int64) if self._keys else np.empty(0, np.int64)
-        for keys, numbers in self._said.values():
+        for kind, (keys, numbers) in self._said.items():
             if not keys or not len(images):
                 continue
-            said, first = np.unique(np.frombuffer(keys, dtype=np.int64), return_index=True)
+            every, heard = np.frombuffer(keys, dtype=np.int64), np.frombuffer(numbers, dtype=np.int32)
+            said, first, which = np.unique(every, return_index=True, return_inverse=True)
+            classes = heard[first]
+            at_odds = np.zeros(len(said), dtype=bool)
+            at_odds[which[heard != classes[which]]] = True
             at = np.searchsorted(said, images).clip(max=len(said) - 1)
-            classes = np.frombuffer(numbers, dtype=np.int32)[first][at]
-            for number in np.flatnonzero(said[at] == images).tolist():
-                self._roll.folder[self._first + number] = int(classes[number])
+            told = np.flatnonzero(said[at] == images)
+            for number in told.tolist():
+                self._roll.folder[self._first + number] = _NO_CLASS if at_odds[at[number]] else int(classes[at[number]])
+            self._contradicted(kind, told[at_odds[at[told]]].tolist())
+
+    def _contradicted(self, kind: str, images: Sequence[int]) -> None:
+        """Name the members of one name that say several classes, once for all images that they are about."""
+        folders = (self._roll.name(self._first + number).rpartition("/") for number in images)
+        for name in sorted({f"{folder}{slash}{file.partition('.')[0]}.{kind}" for folder, slash, file in folders}):
+            self._listing.pass_over(name, "several members of that name say different classes; none is taken")
 
 
 def _refusal(member: tarfile.TarInfo, parts: Sequence[str]) -> str:
@@ -221,16 +236,28 @@ def _class_of_text(data: bytes) -> tuple[str | None, str]:
 def _class_of_json(data: bytes) -> tuple[str | None, str]:
     """The class in a JSON object, None without a reason if it has no key for one."""
     try:
-        found = json.loads(data)
+        found = json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None, "says no class: not valid JSON"
     key = next((key for key in JSON_KEYS if key in found), None) if isinstance(found, dict) else None
     if key is None:
         return None, ""
     said = found[key]
+    if said is _SEVERAL:
+        return None, f"says no class: expected one {key}, got several that differ"
     if isinstance(said, bool) or not isinstance(said, int | str) or not str(said).strip():
         return None, f"says no class: expected an index or a name as {key}"
     return str(said).strip(), ""
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object of JSON, which may have a key twice: no value of a class is better than the other then."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key in JSON_KEYS:
+            if len({repr(value) for name, value in pairs if name == key}) > 1:
+                found[key] = _SEVERAL
+    return found
 
 
 def _is_compressed(stream: BinaryIO) -> bool:

@@ -9,13 +9,14 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlaudit.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -43,18 +44,21 @@ class Halving:
 
     Attributes:
         most: So many images fit as far as is known; None as long as every batch did.
+        whole: Whether what comes out for an image depends on those beside it, so that no batch may be made in parts.
     """
 
     most: int | None
+    whole: bool
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, whole: bool = False) -> None:
         """Begin without a limit.
 
         Args:
             what: Whose memory it is about, for messages: "the source network".
+            whole: Whether no batch may be made in parts.
         """
         self._what = what
-        self.most = None
+        self.most, self.whole = None, whole
 
     def run(self, count: int, step: Callable[[slice], T]) -> list[T]:
         """Do something with all images of a batch, in as few parts as fit into memory.
@@ -69,7 +73,7 @@ class Halving:
             What `step` gave for each part, in the order of the images.
 
         Raises:
-            DataError: If not even one image fits.
+            DataError: If not even one image fits, or a batch does not that has to stay whole.
         """
         found: list[T] = []
         start, tried = 0, 0
@@ -91,8 +95,27 @@ class Halving:
     def _halve(self, size: int) -> None:
         if size == 1:
             raise DataError(f"{self._what}: out of memory with a single image: {_ADVICE}")
+        if self.whole:
+            raise DataError(
+                f"{self._what}: out of memory with {size} images, which cannot go through in parts: it has batch norms "
+                "without running statistics (track_running_stats=False), so that what it gives for an image depends on "
+                "those beside it; give a smaller --batch-size, with which its numbers are others, or another --device"
+            )
         self.most = (size + 1) // 2
         free()
+
+
+def statistics_of_batches(network: nn.Module) -> tuple[str, ...]:
+    """Find batch norms that take the statistics of the batch in eval mode too, having none of their own.
+
+    Returns:
+        Module paths; empty where what the network gives for an image does not depend on those beside it.
+    """
+    return tuple(
+        path
+        for path, module in network.named_modules()
+        if isinstance(module, _BatchNorm) and module.running_mean is None and module.running_var is None
+    )
 
 
 def _unless_out_of_memory(step: Callable[[slice], T], part: slice) -> tuple[T] | None:

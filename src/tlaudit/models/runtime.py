@@ -63,7 +63,8 @@ class Execution:
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         if self.precision == "fp32":
-            return contextlib.nullcontext()
+            # A program may have called us within an autocast of its own.
+            return torch.autocast(self.device.type, enabled=False)
         return torch.autocast(self.device.type, dtype=_AUTOCAST[self.precision])
 
     def place(self, module: nn.Module) -> nn.Module:

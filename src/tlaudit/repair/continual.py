@@ -15,6 +15,7 @@ from tlaudit.checks.base import Network as Fed
 from tlaudit.checks.base import Stopwatch, asked
 from tlaudit.checks.recognition import recognise
 from tlaudit.data.kinds import KINDS, set_in
+from tlaudit.data.said_once import said_once
 from tlaudit.distributed import ALONE
 from tlaudit.errors import DivergedError, UsageError
 from tlaudit.models.pair import hybrid
@@ -69,6 +70,7 @@ def parse_tasks(given: Iterable[str]) -> dict[str, Path]:
     return tasks
 
 
+@said_once()
 def learn_in_turn(
     source: Model,
     tasks: Mapping[str, Path],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlaudit.checks.base import Stopwatch
+from tlaudit.data.said_once import said_once
 from tlaudit.distributed import ALONE
 from tlaudit.errors import UsageError
 from tlaudit.models.checkpoint import read_checkpoint
@@ -96,6 +97,7 @@ def chosen_methods(names: Sequence[str]) -> dict[str, Method]:
     return {name: METHODS[name] for name in sorted(names, key=lambda name: "finetuned" in METHODS[name].needs)}
 
 
+@said_once()
 def run(
     source: Model,
     finetuned: Model | None,

@@ -87,11 +87,12 @@ class Training:
                 of the same arguments.
 
         Raises:
-            UsageError: As of `refuse_single_images`.
+            UsageError: As of `refuse_single_images` and `together.refuse_statistics_of_parts`.
         """
         self._data, self._options, self._execution = data, options, execution
         self._normalizer, self._seed, self._objective = normalizer, seed, objective or CrossEntropy()
         self.group = group
+        together.refuse_statistics_of_parts(network, group)
         copied = copy.deepcopy(network).to(execution.device)
         self._plain: nn.Module = copied.to(memory_format=torch.channels_last)
         self.network = together.prepared(self._plain, group) if group.size > 1 else self._plain

@@ -23,6 +23,7 @@ from torchvision.models import VisionTransformer
 from torchvision.ops import StochasticDepth
 
 from tlaudit.errors import UsageError
+from tlaudit.models.halving import statistics_of_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +93,22 @@ def prepared(network: nn.Module, group: Group) -> nn.Module:
             module.__class__ = type(kind.__name__, (manner, kind), {"__module__": kind.__module__})
             module.__dict__["_slot"] = slot
     return copied
+
+
+def refuse_statistics_of_parts(network: nn.Module, group: Group) -> None:
+    """Stop several processes where a network that is frozen, or only looked at, would see parts of a batch.
+
+    `prepared` brings statistics together in training mode alone.
+
+    Raises:
+        UsageError: If the network has batch norms that take the statistics of the batch in eval mode too.
+    """
+    paths = statistics_of_batches(network) if group.size > 1 else ()
+    if paths:
+        raise UsageError(
+            f"batch norms without running statistics ({', '.join(paths[:3])}{' …' if paths[3:] else ''}) take those of "
+            "the batch in eval mode too, and several processes have parts of it: train in one process, without torchrun"
+        )
 
 
 def set_part(network: nn.Module, part: Part) -> None:

@@ -1,4 +1,4 @@
-"""What several checks notice about the same images is said once on stderr."""
+"""What several passes notice about the same images is said once on stderr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NOTICING = ("tlaudit.data.classes", "tlaudit.data.account")
+NOTICING = ("tlaudit.data.classes", "tlaudit.data.account", "tlaudit.data.kinds")
 """Loggers of what is noticed about images, whichever check looks at them."""
 
 
