@@ -42,8 +42,14 @@ CASES = {
 }
 EXACT = ("lingering", "lingering in one batch", "erosion flat", "distraction")
 """Whose batches hold what they hold in one process, and which add up no sums in another order: not a bit differs."""
-LONG = ("erosion flat", "audit", "repair")
-"""Told by two processes, and not again by three."""
+PASSES = ("lingering", "lingering in one batch", "erosion", "distraction", "distraction in parts")
+LONG = ("erosion flat", "stress", "stress again", "audit", "repair")
+"""Left to the slow tests; the last two are told by two processes, and not again by three."""
+WORLDS = [
+    (2, PASSES),
+    pytest.param((2, LONG), marks=pytest.mark.slow),
+    pytest.param((3, (*PASSES, *LONG[:3])), marks=pytest.mark.slow),
+]
 
 
 def settings(root, batch_size, **sections):
@@ -77,33 +83,27 @@ def check(pair, root, group, name, batch_size, **options):
     return dumped(run_check(name, subject, given))
 
 
-def everything(root, place, group):
-    """What each case finds, and the files that are written on the way."""
-    pair = networks(root)
-    found = {}
-    for name, (kind, batch_size, options) in CASES.items():
-        if name in LONG and group.size > 2:
-            continue
-        if name == "distraction":
-            options = options | {"save_rows": place / "rows.csv", "save_composites": place / "composites"}
-        if name == "stress":
-            options = options | {"runs": place / "runs"}
-        found[name] = check(pair, root, group, kind, batch_size, **options)
-    found["stress again"] = check(pair, root, group, "stress", 8, runs=place / "runs")
-    if group.size > 2:
-        return found
-    checks = {"checks": ("lingering", "distraction", "erosion")}
-    found["audit"] = dumped(run_audit(pair, settings(root, 8, audit=checks), group=group))
-    given = settings(root, 8, repair=REPAIR | {"train": root / "target"})
-    places = Places(place / "net.safetensors", place / "steps.csv", resume=False, others={})
-    told = dumped(run_repair(pair.source, None, given, places, group=group))
-    found["repair"] = told.replace(str(place), "here")
-    return found
+def found(pair, root, place, group, name):
+    """What one case finds; files are written on the way."""
+    if name == "audit":
+        checks = {"checks": ("lingering", "distraction", "erosion")}
+        return dumped(run_audit(pair, settings(root, 8, audit=checks), group=group))
+    if name == "repair":
+        given = settings(root, 8, repair=REPAIR | {"train": root / "target"})
+        places = Places(place / "net.safetensors", place / "steps.csv", resume=False, others={})
+        return dumped(run_repair(pair.source, None, given, places, group=group)).replace(str(place), "here")
+    kind, batch_size, options = CASES[name.removesuffix(" again")]
+    if name == "distraction":
+        options = options | {"save_rows": place / "rows.csv", "save_composites": place / "composites"}
+    if kind == "stress":
+        options = options | {"runs": place / "runs"}
+    return check(pair, root, group, kind, batch_size, **options)
 
 
-def work(root, place):
+def work(root, place, *names):
     with joined("cpu") as (group, _), group.agreed():
-        return everything(Path(root), Path(place), group)
+        pair = networks(Path(root))
+        return {name: found(pair, Path(root), Path(place), group, name) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -111,42 +111,46 @@ def world(tmp_path_factory):
     return several.build(tmp_path_factory.mktemp("world"))
 
 
+class Alone(dict):
+    """What one process finds, found when it is first asked for."""
+
+    def __init__(self, root, place):
+        super().__init__()
+        self.root, self.place, self.pair = root, place, networks(root)
+
+    def __missing__(self, name):
+        self[name] = found(self.pair, self.root, self.place, ALONE, name)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
 def alone(world, tmp_path_factory):
-    place = tmp_path_factory.mktemp("alone")
-    return place, everything(world, place, ALONE)
+    return Alone(world, tmp_path_factory.mktemp("alone"))
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=WORLDS, ids=["2-passes", "2-long", "3"])
 def together(world, tmp_path_factory, request):
     place, told = tmp_path_factory.mktemp("place"), tmp_path_factory.mktemp("told")
-    return place, processes.results(request.param, __file__, "work", told, str(world), str(place))
+    size, names = request.param
+    return place, processes.results(size, __file__, "work", told, str(world), str(place), *names)
 
 
-def left_out(done, name):
-    """Whether three processes were not asked about it, two having been."""
-    return len(done) > 2 and name in LONG
+def test_finds_what_one_process_finds(together, alone):
+    for name, ours in together[1][0].items():
+        assert {result[name] for result in together[1]} == {ours}
+        close(json.loads(ours), json.loads(alone[name]), 1e-4 if name == "repair" else 1e-6, name)
 
 
-@pytest.mark.parametrize("name", [*CASES, "stress again", "audit", "repair"])
-def test_finds_what_one_process_finds(together, alone, name):
-    _, done = together
-    if left_out(done, name):
-        assert name not in done[0]
-        return
-    assert len({result[name] for result in done}) == 1
-    close(json.loads(done[0][name]), json.loads(alone[1][name]), 1e-4 if name == "repair" else 1e-6)
-
-
-@pytest.mark.parametrize("name", EXACT)
-def test_not_a_bit_differs_where_batches_are_the_same(together, alone, name):
-    done = together[1]
-    assert left_out(done, name) or done[0][name] == alone[1][name]
+def test_not_a_bit_differs_where_batches_are_the_same(together, alone):
+    same = {name: ours for name, ours in together[1][0].items() if name in EXACT}
+    assert same
+    assert same == {name: alone[name] for name in same}
 
 
 def test_similarities_of_erosion_are_the_same_bits(together, alone):
     """Each minibatch is one process's, and they are put in the order of the pass before any is drawn again."""
-    ours, theirs = (json.loads(found["erosion"])["measurements"] for found in (together[1][0], alone[1]))
+    name = "erosion" if "erosion" in together[1][0] else "erosion flat"
+    ours, theirs = (json.loads(text)["measurements"] for text in (together[1][0][name], alone[name]))
     same = [(one, other) for one, other in zip(ours, theirs, strict=True) if ".cka" in one["name"]]
     assert len(same) > 2
     assert all(one == other for one, other in same)
@@ -172,14 +176,17 @@ def close(ours, theirs, tolerance, where=""):
 
 def test_files_are_those_of_one_process(together, alone):
     """Written by the one that leads, and by nobody else."""
-    ours, theirs = together[0], alone[0]
+    (ours, done), theirs = together, alone.place
+    for name in done[0]:
+        assert alone[name]
+    if "distraction" in done[0]:
+        assert (ours / "rows.csv").read_bytes() == (theirs / "rows.csv").read_bytes()
+        drawn = [{path.relative_to(place) for path in (place / "composites").rglob("*.*")} for place in (ours, theirs)]
+        assert drawn[0] == drawn[1]
+        assert len(drawn[0]) > 2
+        for path in drawn[0]:
+            assert (ours / path).read_bytes() == (theirs / path).read_bytes()
+    if "stress" in done[0]:
+        assert len(list((ours / "runs").iterdir())) == 2
     trained = {"net.safetensors", "net.safetensors.state", "steps.csv"}
-    named = [{str(path.relative_to(place)) for path in place.rglob("*.*")} for place in (ours, theirs)]
-    ran, expected = ({name for name in names - trained if not name.startswith("runs")} for names in named)
-    assert ran == expected
-    assert trained <= named[1]
-    assert len(together[1]) > 2 or trained <= named[0]
-    assert (ours / "rows.csv").read_bytes() == (theirs / "rows.csv").read_bytes()
-    for path in (theirs / "composites").rglob("*.*"):
-        assert (ours / path.relative_to(theirs)).read_bytes() == path.read_bytes()
-    assert len(list((ours / "runs").iterdir())) == 2
+    assert trained & {path.name for path in ours.iterdir()} == (trained if "repair" in done[0] else set())
