@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlaudit.checks import CHECKS
+from tlaudit.models.runtime import keep_memory
 
 from .apart import call
 from .networks import pair, subject
@@ -49,6 +50,7 @@ def measure(options: Options) -> list[Row]:
 
 def look(folder: str, images: int, device: str) -> None:
     """Look for what lingers, in this process."""
+    keep_memory()  # as the commands do it
     place = Path(folder)
     preprocess = {"resize": SIDE, "crop": SIDE}
     # Both runs draw the same weights into the same files, one after the other.

@@ -47,7 +47,7 @@ def audit(settings: Settings, output: Output) -> None:
     What several checks look at is read once. A check that cannot be made does not stop the others: the report says why
     it was not, and the exit code is 3.
     """
-    from tlaudit.auditing.choice import STRESS, chosen, refuse_missing
+    from tlaudit.auditing.choice import refuse_missing
     from tlaudit.reports import AUDIT_FORMATS
 
     places = plan(output, AUDIT_FORMATS)
@@ -56,10 +56,7 @@ def audit(settings: Settings, output: Output) -> None:
     with together(settings, output) as run:
         pair = load_networks(settings, alike=False)
         from tlaudit.auditing.session import run_audit
-        from tlaudit.models.runtime import keep_memory
 
-        if STRESS in chosen(settings):
-            keep_memory()
         report = run_audit(pair, run.settings, run.progress, group=run.group)
         if run.group.leads:
             deliver(report, output, places, AUDIT_FORMATS)

@@ -35,8 +35,10 @@ def demo(settings: Settings, output: Output) -> None:
     document = report.with_suffix(AUDIT_FORMATS["json"].suffix)
     refuse_unwritable(document)
     from tlaudit.demo.audit import audit_world
+    from tlaudit.models.runtime import keep_memory
     from tlaudit.policy import gate
 
+    keep_memory()
     found = audit_world(settings.execution, ProgressBar(quiet=output.quiet))
     deliver(found, output, places, AUDIT_FORMATS)
     write_atomically(document, AUDIT_FORMATS["json"].render(found, output.top).encode())

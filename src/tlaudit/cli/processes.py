@@ -47,7 +47,9 @@ def together(settings: Settings, output: Output) -> Iterator[Together]:
         EndedError: If another process has ended.
     """
     from tlaudit.distributed import joined
+    from tlaudit.models.runtime import keep_memory
 
+    keep_memory()
     with joined(settings.execution.device) as (group, device), group.agreed():
         execution = settings.execution.model_copy(update={"device": device})
         yield Together(

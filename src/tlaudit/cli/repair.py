@@ -141,7 +141,6 @@ def repair(
         {**written(document, places, "--result"), "--output": output.path, "--steps": steps},
         named_files(settings),
     )
-    from tlaudit.models.runtime import keep_memory
     from tlaudit.repair.continual import learn_in_turn, parse_tasks
     from tlaudit.repair.places import Places
     from tlaudit.repair.session import all_methods, chosen_methods, load, run
@@ -149,7 +148,6 @@ def repair(
     if compare:
         options = settings.repair.model_copy(update={"methods": all_methods(settings, in_turn=bool(task))})
         settings = settings.model_copy(update={"repair": options})
-    keep_memory()
     others = {"--report": output.report} | {f"--result ({form})": place for form, place in places.items()}
     where = Places(output.path, steps, resume=resume, others=others)
     with together(settings, output) as (settings, group, progress):

@@ -104,8 +104,10 @@ def screen(settings: Settings, output: Output, images: list[Path]) -> None:
     pair = load_networks(settings, {"--lingering": options.lingering})
     from tlaudit.data.inputs import gather
     from tlaudit.documents import read_result
+    from tlaudit.models.runtime import keep_memory
     from tlaudit.screen import ROW_COLUMNS, Screening
 
+    keep_memory()
     assert options.lingering is not None  # load_networks has refused to go on without it
     inputs, known = gather(images), read_result(options.lingering, "lingering")
     # Rows and a moving bar do not share a terminal.

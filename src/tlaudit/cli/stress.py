@@ -46,9 +46,7 @@ def stress(settings: Settings, output: Output) -> None:
     with together(settings, output) as run:
         subject = load_subject(run, source_only(run.settings), needed=("source",))
         from tlaudit.checks import run_check
-        from tlaudit.models.runtime import keep_memory
 
-        keep_memory()
         result = run_check("stress", subject, run.settings)
         if run.group.leads:
             deliver(result, output, places)

@@ -119,8 +119,8 @@ def shared_copy(module: nn.Module) -> nn.Module:
 def keep_memory() -> None:
     """Keep freed memory in this process, where the C library is glibc; for programs of our own, not for libraries.
 
-    Each step of a training frees and asks for the same large blocks. glibc gives them back to the system, which clears
-    their pages anew: seen to take up to a quarter of a step.
+    Each batch, and each step of a training, frees and asks for the same large blocks. glibc gives them back to the
+    system, which clears their pages anew: seen to take up to a quarter of a step, and a fifth of a forward pass.
     """
     options = {"M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 2**28), "M_MMAP_MAX": (-4, 0)}
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
