@@ -55,6 +55,8 @@ _SAYS_NOTHING = {
     *("__dataclass_params__", "__dataclass_fields__", "__match_args__", "__static_attributes__", "__firstlineno__"),
 }
 """What a class holds that says nothing of what it does, or says it twice."""
+_OF_BEGINNINGS = {"__init__", "__setstate__", "___has_generation_tag_patch"}
+"""How a library's objects begin, which is behind a network that is there; torch.compile puts others in their place."""
 _COPIES_ITSELF = ("__reduce__", "__reduce_ex__", "__getstate__", "__getnewargs__", "__getnewargs_ex__")
 _DEEPEST = 12
 _MADE_BY_PYTHON = 1 << 9
@@ -291,7 +293,7 @@ class Description:
         for base in kind.__bases__:
             yield self._later(base)
         for name, value in sorted(vars(kind).items()):
-            if name in _SAYS_NOTHING:
+            if name in _SAYS_NOTHING or (trusted and name in _OF_BEGINNINGS):
                 continue
             yield f"{name}=".encode()
             if inspect.isdatadescriptor(value) and not isinstance(value, property) and trusted:
