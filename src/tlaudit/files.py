@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+import shutil
 import stat
 import tempfile
 import traceback
@@ -13,8 +15,19 @@ from typing import TYPE_CHECKING
 
 from tlaudit.errors import UsageError
 
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # no such locks on Windows, where nothing is cleared away
+    fcntl = None
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
+
+_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.tlaudit-tmp", re.DOTALL)
+_LONGEST_NAME = 200
+"""Bytes of a file's name that are kept in that of its unfinished state; file systems take 255 in all."""
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -55,7 +68,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         UsageError: If there is something of that name that is no ordinary file.
         OSError: If the disk is full or the folder not writable; the old file then is as it was.
     """
-    with replacing(path) as temporary, temporary.open("xb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -63,7 +76,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give another name to write to, beside a file; when all went well it becomes the file.
+    """Give an empty file to write to, beside a file; when all went well it becomes the file.
 
     Args:
         path: The file. A symbolic link is followed, its target replaced.
@@ -74,12 +87,90 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     _refuse_special(path)
     target = path.resolve()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with unfinished(target) as temporary:
         yield temporary
         temporary.replace(target)
+
+
+@contextlib.contextmanager
+def unfinished(target: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Make an empty file, or folder, beside a target, for this process alone; it is removed unless it was renamed.
+
+    What runs that were killed left beside the target is cleared away first.
+
+    Args:
+        target: What it is going to be. Its folder is there.
+        folder: Whether a folder is wanted.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    clear_away(target.parent)
+    path, lock = _claimed(target, folder=folder)
+    try:
+        yield path
     finally:
-        temporary.unlink(missing_ok=True)
+        # Removed while it is locked, so that nobody else finds it.
+        _remove(path)
+        os.close(lock)
+
+
+def clear_away(folder: Path) -> None:
+    """Remove what runs that were killed left unfinished directly in a folder.
+
+    What a run is still writing is locked and stays; so does everything where the file system knows no locks.
+    """
+    if fcntl is None:
+        return
+    # What cannot be looked at or removed stays; the next run tries again.
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for name in [entry.name for entry in entries if _UNFINISHED.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                path = folder / name
+                lock = _opened(path)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove(path)
+                finally:
+                    os.close(lock)
+
+
+def _claimed(target: Path, *, folder: bool) -> tuple[Path, int]:
+    """Make an empty file or folder of a new name and lock it."""
+    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
+    while True:
+        path = target.with_name(f".{name}.{secrets.token_hex(4)}.tlaudit-tmp")
+        path.mkdir() if folder else path.touch(exist_ok=False)
+        # Another run may take it for a left-over in the moment before it is locked.
+        with contextlib.suppress(FileNotFoundError):
+            lock = _opened(path)
+            if _is_mine(path, lock):
+                return path, lock
+            os.close(lock)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
+def _is_mine(path: Path, lock: int) -> bool:
+    """Lock what was just made; False where somebody has cleared it away, or is about to."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return path.stat().st_ino == os.fstat(lock).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:
+        return True  # a file system without locks, where nothing is cleared away
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder that may be gone already."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def crash_line(error: BaseException) -> str:

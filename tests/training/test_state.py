@@ -143,7 +143,7 @@ def test_killed_at_random_moments(folder, tmp_path):
         process.kill()
         process.join()
         ends.append(process.exitcode)
-        during += len(list(place.glob(".a.state.*.tmp")))
+        during += len(list(place.glob(".a.state.*.tlaudit-tmp")))
     assert ends.count(-signal.SIGKILL) >= 3
     assert during <= len(ends)
     ours, theirs = (torch.load(p / "done.pth", weights_only=True) for p in (place, tmp_path / "whole"))
@@ -159,7 +159,7 @@ def state_of(place):
 
 
 def test_left_overs_of_a_killed_write_are_removed(data, tmp_path):
-    ours, others = tmp_path / ".a.state.01234567.tmp", tmp_path / ".b.state.01234567.tmp"
+    ours, others = tmp_path / ".a.state.01234567.tlaudit-tmp", tmp_path / ".a.state.01234567.tmp"
     for write in (True, False):
         ours.write_bytes(b"half")
         others.write_bytes(b"half")

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import stat
-import time
 from typing import TYPE_CHECKING
 
 from tlaudit.cache.entry import BrokenEntryError, canonical, decoded, encoded
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OURS = re.compile(r"[0-9a-f]{40}-[0-9a-f]{24}\.safetensors")
-_UNFINISHED = re.compile(r"\.[0-9a-f]{40}-[0-9a-f]{24}\.safetensors\.[0-9a-f]+\.tmp")
-_DAY = 86_400
-"""Seconds after which nobody writes on at an unfinished file."""
 
 
 class Cache:
@@ -118,8 +114,6 @@ class Cache:
                     status = file.stat(follow_symlinks=False)
                     if _OURS.fullmatch(file.name):
                         entries.append((file.name == newest.name, status.st_mtime_ns, status.st_size, file.name))
-                    elif _UNFINISHED.fullmatch(file.name) and status.st_mtime < time.time() - _DAY:
-                        _remove(self.folder / file.name)
         total = sum(size for _, _, size, _ in entries)
         for _, _, size, name in sorted(entries):
             if total <= self._most:

@@ -164,7 +164,7 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        with replacing(path) as temporary, temporary.open("x", encoding="utf-8", newline="") as file:
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error

@@ -29,7 +29,7 @@ class _Writer(Protocol):
 
 class _Csv:
     def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
-        self._file = path.open("x", encoding="utf-8", newline="")
+        self._file = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.DictWriter(self._file, list(columns))
         self._writer.writeheader()
 

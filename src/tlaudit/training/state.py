@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from tlaudit.errors import CheckpointError, DataError, UsageError
-from tlaudit.files import refuse_unwritable
+from tlaudit.files import clear_away, refuse_unwritable
 from tlaudit.training.state_file import read_state, write_state
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class SavedState:
             UsageError: If it cannot be written.
         """
         refuse_unwritable(path)
-        self.path, self.every, self._tidied = path, every, False
+        self.path, self.every = path, every
         self._key: dict[str, Any] = json.loads(json.dumps(dict(key)))
 
     def is_due(self, training: Training) -> bool:
@@ -55,7 +54,6 @@ class SavedState:
             DataError: If the disk is full or the folder not writable; the last state then is as it was.
         """
         try:
-            self._tidy()
             write_state(self.path, {"key": json.dumps(self._key), "state": training.state()})
         except OSError as error:
             raise DataError(
@@ -75,10 +73,7 @@ class SavedState:
             UsageError: If the saved training depends on something else; what differs is named.
             CheckpointError: If the file is damaged or none of these.
         """
-        try:
-            self._tidy()
-        except OSError as error:
-            raise DataError(f"{self.path}: its folder cannot be read: {error.strerror or error}") from None
+        clear_away(self.path.resolve().parent)
         if not self.path.exists():
             return False
         content: Any = read_state(self.path)
@@ -105,17 +100,6 @@ class SavedState:
                 f"--resume: the saved training was made with other options: {'; '.join(differing)}; give the same, or "
                 f"begin anew without --resume ({self.path})"
             )
-
-    def _tidy(self) -> None:
-        """Remove what a killed run was writing."""
-        target = self.path.resolve()
-        unfinished = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{8}\.tmp")
-        if self._tidied:
-            return
-        for file in target.parent.iterdir():
-            if unfinished.fullmatch(file.name):
-                file.unlink(missing_ok=True)
-        self._tidied = True
 
 
 def _shown(key: Mapping[str, Any], name: str) -> str:

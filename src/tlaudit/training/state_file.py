@@ -51,7 +51,7 @@ def write_state(path: Path, state: Mapping[str, object]) -> None:
     Raises:
         OSError: If the file cannot be written; an old one then is as it was.
     """
-    with replacing(path) as temporary, temporary.open("xb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(_MAGIC + bytes(_DIGEST))
         digested = _Digested(file)
         try:
