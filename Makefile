@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-fast check format bench fixtures wheel clean
+.PHONY: demo test test-fast check format bench fuzz faults soak fixtures wheel clean
 
 demo: $(READY)  ## run the main job on the embedded world
 	$(BIN)/tlaudit demo
@@ -15,16 +15,25 @@ test-fast: $(READY)  ## all but the slow tests, on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not realdata"
 
 check: $(READY)  ## formatting, lint, types
-	$(BIN)/ruff format --check src tests bench
-	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench hardening
+	$(BIN)/ruff check src tests bench hardening
 	$(BIN)/mypy
 
 format: $(READY)  ## put the code into shape
-	$(BIN)/ruff format src tests bench
-	$(BIN)/ruff check --fix src tests bench
+	$(BIN)/ruff format src tests bench hardening
+	$(BIN)/ruff check --fix src tests bench hardening
 
 bench: $(READY)  ## all measurements, beside peers and bounds, in one table
 	$(BIN)/python -m bench
+
+fuzz: $(READY)  ## coverage-guided fuzzing of what reads checkpoints, reports and policies, for two minutes each
+	$(BIN)/python -m hardening.fuzz
+
+faults: $(READY)  ## kill, interrupt, starve and lock out every command that writes, and count what is lost
+	$(BIN)/python -m hardening.faults
+
+soak: $(READY)  ## a hundred audits in one process: memory and file handles
+	$(BIN)/python -m hardening.soak
 
 fixtures: $(READY)  ## draw the embedded world again and train its three networks
 	$(BIN)/python -m tlaudit.demo.training fixtures

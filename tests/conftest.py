@@ -7,6 +7,10 @@ import os
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("tlaudit", derandomize=True, database=None, deadline=None, max_examples=50)
+settings.load_profile("tlaudit")
 
 THREADS = torch.get_num_threads()
 

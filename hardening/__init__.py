@@ -1,0 +1,1 @@
+"""What tries to break tlaudit for longer than a test may take: fuzzing, faults, endurance."""
