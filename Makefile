@@ -8,8 +8,8 @@ READY := .venv/.ready
 demo: $(READY)  ## run the main job on the embedded world
 	$(BIN)/tlaudit demo
 
-test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -q
+test: test-fast  ## all tests: the fast ones on two cores, then the others
+	$(BIN)/python -m pytest -q -m "slow or browser or realdata"
 
 test-fast: $(READY)  ## all but the slow tests, on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not realdata"

@@ -238,6 +238,7 @@ def test_refuses_more_processes_than_devices(environment, monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_every_method_in_two_processes(tmp_path):
     done = processes.results(2, __file__, "everything", tmp_path)
     assert [result["rank"] for result in done] == [0, 1]
@@ -283,6 +284,7 @@ def test_a_failure_between_sums_is_the_end_unless_all_see_it():
         assert not is_the_end(raised.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "told"])
 def test_others_end_when_one_dies(tmp_path, how):
     begun = time.monotonic()
@@ -294,6 +296,7 @@ def test_others_end_when_one_dies(tmp_path, how):
     assert how == "killed" or "no such option" in complained
 
 
+@pytest.mark.slow
 def test_waits_for_no_one_who_does_not_come(tmp_path):
     _, (never, said), (interrupted, stopped), (ended, told) = processes.ended(
         4, __file__, "joins", tmp_path, within=QUICKLY

@@ -9,15 +9,21 @@ from __future__ import annotations
 import difflib
 import hashlib
 import tomllib
+from operator import eq
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from tlaudit.errors import ConfigError
 from tlaudit.options import PolicyOptions, Settings
 from tlaudit.options.training import OPTIMIZER_SETTINGS
-from tlaudit.toml_lines import lines_of
+from tlaudit.quoting import briefly, shown
+from tlaudit.reading import is_file, whole
+from tlaudit.toml_lines import MOST_PARTS, has_bomb, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 FILE_NAME = "tlaudit.toml"
 _RULES = ("policy", "rules")
@@ -36,10 +42,16 @@ _EXPECTED = {
     "list_type": "expected a list",
     "model_type": "expected a table",
     "dict_type": "expected a table",
+    "path_type": "expected a path",
 }
 """Kinds of values as TOML calls them, by what pydantic calls a complaint."""
 _MOST_SHOWN = 60
 """Characters of a value in a message."""
+_MOST_SAID = 400
+"""Characters of a complaint."""
+_MOST_COMPLAINTS = 10
+_MOST_BYTES = 2 * 2**20
+"""Of a configuration file; ten thousand rules have less."""
 
 _ROLES = {"source", "finetuned", "baseline"}
 _PATHS = {
@@ -73,6 +85,7 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
     """
     file = _read(path)
     written = file.sections if file is not None else {}
+    said = set()
     for section, values in overrides.items():
         given = {key: value for key, value in values.items() if value is not None}
         *parents, name = section.split(".")
@@ -94,7 +107,8 @@ def load_settings(overrides: dict[str, dict[str, Any]], path: Path | None = None
                 if isinstance(kept[role], dict):
                     kept[role] = {key: value for key, value in kept[role].items() if key not in given}
         table[name] = kept | given
-    return settle(written, file)
+        said |= {(*parents, name, key) for key in given}
+    return settle(written, file, said)
 
 
 class ConfigFile(NamedTuple):
@@ -156,12 +170,13 @@ def load_policy(path: Path | None = None) -> WrittenPolicy | None:
     return WrittenPolicy(settings.policy, file.lines(), file.path, file.sha256)
 
 
-def settle(written: dict[str, Any], file: ConfigFile | None = None) -> Settings:
+def settle(written: dict[str, Any], file: ConfigFile | None = None, said: Collection[tuple[str, ...]] = ()) -> Settings:
     """Make settings of plain values, by section and key; what is left out gets its default.
 
     Args:
         written: The values.
-        file: Where rules of a policy among them come from; complaints name it.
+        file: Where they come from; complaints name it.
+        said: Places of those that come from elsewhere, the command line.
 
     Raises:
         ConfigError: If a key is unknown (the nearest known one is named) or a value of the wrong kind or out of range.
@@ -169,7 +184,14 @@ def settle(written: dict[str, Any], file: ConfigFile | None = None) -> Settings:
     try:
         return Settings.model_validate(written)
     except ValidationError as error:
-        raise ConfigError("; ".join(_place(detail, file) + _explain(detail) for detail in error.errors())) from None
+        details = error.errors()
+        lines = file.lines() if file is not None else []
+        told = [
+            _place(detail, file, lines, said) + shown(_explain(detail), _MOST_SAID)
+            for detail in details[:_MOST_COMPLAINTS]
+        ]
+        more = [f"and {len(details) - len(told)} more"] if len(details) > len(told) else []
+        raise ConfigError("; ".join([*told, *more])) from None
 
 
 def found() -> Path | None:
@@ -182,25 +204,40 @@ def _read(path: Path | None) -> ConfigFile | None:
     path = path or found()
     if path is None:
         return None
+    where = shown(str(path))
     try:
-        content = path.read_bytes()
+        content = whole(path, _MOST_BYTES)
         # Editors of some systems begin a file with a mark that it is UTF-8.
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        if has_bomb(text):
+            raise ConfigError(f"{where}: expected TOML to read, got a key of more than {MOST_PARTS} parts")
         document = tomllib.loads(text)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: does not exist") from None
+        raise ConfigError(f"{where}: does not exist") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+        raise ConfigError(f"{where}: cannot be read as TOML: {_reason(error)}") from None
     prefix: tuple[str, ...] = ()
     if path.name == "pyproject.toml":
         prefix = ("tool", "tlaudit")
         tools = document.get("tool", {})
         document = tools.get("tlaudit", {}) if isinstance(tools, dict) else {}
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: expected a table [tool.tlaudit], got {type(document).__name__}")
+        raise ConfigError(f"{where}: expected a table [tool.tlaudit], got {type(document).__name__}")
     return ConfigFile(path, hashlib.sha256(content).hexdigest(), text, prefix, _rebase(document, path.parent))
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    """Why a text is no TOML, in words of files."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is no UTF-8 text (byte {error.start})"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    # The reader calls its own limit of digits by the name of a function of Python.
+    return (
+        "a number of very many digits" if "integer string conversion" in str(error) else shown(str(error), _MOST_SAID)
+    )
 
 
 def _rebase(document: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -214,22 +251,22 @@ def _rebase(document: dict[str, Any], folder: Path) -> dict[str, Any]:
         for key in keys & table.keys():
             value = table[key]
             # A model may also be a name such as torchvision:resnet18; only what is a file is a path.
-            if isinstance(value, str) and (section != "models" or (folder / value.split(":")[0]).is_file()):
+            if isinstance(value, str) and value and (section != "models" or is_file(folder / value.split(":")[0])):
                 table[key] = str(folder / value)
     return document
 
 
-def _place(detail: Any, file: ConfigFile | None) -> str:
-    """File and line of a complaint about the policy, file of an unknown key; a value may be of the command line."""
+def _place(detail: Any, file: ConfigFile | None, lines: list[int], said: Collection[tuple[str, ...]]) -> str:
+    """File of a complaint, and its line if it is about the policy; nothing if the command line may be meant."""
     place = detail["loc"]
-    if file is None:
+    if file is None or any(all(map(eq, one, place)) for one in said):
         return ""
+    where = shown(str(file.path))
     if place[:1] != _RULES[:1]:
-        return f"{file.path}: " if detail["type"] == "extra_forbidden" else ""
+        return f"{where}: "
     numbers = detail.get("ctx", {}).get("numbers", ())
     index = place[2] if place[:2] == _RULES and len(place) > 2 else max(numbers, default=0) - 1
-    lines = file.lines()
-    return f"{file.path}:{lines[index]}: " if 0 <= index < len(lines) else f"{file.path}: "
+    return f"{where}:{lines[index]}: " if 0 <= index < len(lines) else f"{where}: "
 
 
 def _explain(detail: Any) -> str:
@@ -238,10 +275,10 @@ def _explain(detail: Any) -> str:
     table, own = _table(parents)
     if detail["type"] == "extra_forbidden":
         known = sorted(_fields(parents))
-        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(key)[:_MOST_SHOWN], known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
         place = table + (f", {own}" if table and own else f"[{own}]" if own else "")
-        return f"unknown key '{key}'{f' in {place}' if place else ''}; {hint}"
+        return f"unknown key '{shown(str(key), _MOST_SHOWN)}'{f' in {place}' if place else ''}; {hint}"
     message = _EXPECTED.get(detail["type"]) or str(detail["msg"]).removeprefix("Value error, ")
     message = f"{message[:1].lower()}{message[1:]}"
     whole, _ = _table([*parents, key])
@@ -251,16 +288,7 @@ def _explain(detail: Any) -> str:
     where = ".".join(part for part in (own, str(key)) if part)
     if isinstance(detail["input"], dict):
         return f"{table}: {where}: {message}" if table else f"{where}: {message}"
-    return f"{f'{table}: ' if table else ''}{where}: {message} (got {_short(detail['input'])})"
-
-
-def _short(value: object) -> str:
-    """What was written, or its beginning."""
-    try:
-        text = repr(value)
-    except ValueError:
-        return "a number of very many digits"
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    return f"{f'{table}: ' if table else ''}{where}: {message} (got {briefly(detail['input'], _MOST_SHOWN)})"
 
 
 def _table(parents: list[Any]) -> tuple[str, str]:

@@ -122,16 +122,18 @@ class Group:
             raise told(failure.error())
         return found  # type: ignore[return-value]  # every place is filled
 
-    def rows(self, tensor: Tensor) -> Tensor:
+    def rows(self, batches: Sequence[Tensor]) -> Tensor:
         """Give every process the rows of all of them, those of rank zero first.
 
         Args:
-            tensor: ``(N, ...)`` on the CPU; N may differ from process to process, and be 0.
+            batches: ``(N, ...)`` each, on the CPU, alike but for N; how many there are may differ from process to
+                process, and be 0 but in one.
 
         Raises:
             EndedError: If another process has ended.
         """
-        return tensor if self.size == 1 else torch.cat(self.gathered(tensor))
+        own = [torch.cat(list(batches))] if batches else []
+        return torch.cat([rows for everyone in self.gathered(own) for rows in everyone])
 
     @contextlib.contextmanager
     def agreed(self) -> Iterator[None]:

@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from tlaudit.errors import ReportError, UsageError
 from tlaudit.metrics import CHECKS
+from tlaudit.quoting import shown
+from tlaudit.reading import whole
 from tlaudit.records import READABLE_VERSIONS, Record, writable
 from tlaudit.results import AuditReport, CheckResult
 from tlaudit.verdicts import ReportSource
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_MOST_BYTES = 256 * 2**20
+"""Of a report; one with all pictures has some ten."""
+_MOST_SAID = 400
+"""Characters of a complaint."""
 _MOST_DIGITS = 300
 """Of a whole number; the largest that a calculation can hold has 309."""
 
@@ -48,9 +54,9 @@ def read_report(path: Path) -> Report:
             result of a check that tlaudit does not make.
     """
     try:
-        content = path.read_bytes()
+        content = whole(path, _MOST_BYTES)
     except OSError as error:
-        raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ReportError(f"{shown(str(path))}: cannot be read: {error.strerror}") from None
     return _report(str(path), content, _parse(path, content))
 
 
@@ -65,7 +71,7 @@ def _report(path: str, content: bytes, document: AuditReport | CheckResult) -> R
         _refuse_version(path, result.schema_version)
         if result.check not in CHECKS:
             raise ReportError(
-                f"{path}: expected the result of a check, {', '.join(CHECKS)}, got one of {_few(result.check)}"
+                f"{shown(path)}: expected the result of a check, {', '.join(CHECKS)}, got one of {_few(result.check)}"
             )
     finetuned = results[0].provenance.models
     model = finetuned.get("finetuned") or next(iter(finetuned.values()), None)
@@ -102,7 +108,7 @@ def read_result(path: Path, check: str | None = None) -> CheckResult:
         if check in {None, result.check}:
             return result
     found = " and ".join(f"tlaudit {result.check}" for result in results)
-    raise UsageError(f"{path}: expected a result of tlaudit {check}, got one of {found}")
+    raise UsageError(f"{shown(str(path))}: expected a result of tlaudit {check}, got one of {found}")
 
 
 def _parse(path: Path, content: bytes) -> AuditReport | CheckResult:
@@ -128,7 +134,8 @@ def _parse(path: Path, content: bytes) -> AuditReport | CheckResult:
         reason = "it is nested too deeply"
     except ValueError as error:
         reason = str(error)
-    raise ReportError(f"{path}: expected a result that tlaudit wrote as JSON: {reason}") from None
+    said = shown(reason, _MOST_SAID)
+    raise ReportError(f"{shown(str(path))}: expected a result that tlaudit wrote as JSON: {said}") from None
 
 
 def _kind(path: Path, document: object) -> object:
@@ -138,7 +145,9 @@ def _kind(path: Path, document: object) -> object:
     kind = document.get("document")
     _refuse_version(path, document["schema_version"])
     if kind in ("verdict", "comparison"):
-        raise ReportError(f"{path}: expected the report of an audit or a check, got a {kind}")
+        raise ReportError(f"{shown(str(path))}: expected the report of an audit or a check, got a {kind}")
+    if kind != "audit" and "document" in document:
+        raise ReportError(f"{shown(str(path))}: expected the report of an audit or a check, got document {_few(kind)}")
     return kind
 
 
@@ -146,7 +155,8 @@ def _refuse_version(path: object, version: object) -> None:
     if version not in READABLE_VERSIONS:
         known = " or ".join(READABLE_VERSIONS)
         got = _few(version) if isinstance(version, str) else f"{_few(version)}, which is no text"
-        raise ReportError(f"{path}: expected a result of schema version {known}, got {got}; run the check again")
+        where = shown(str(path))
+        raise ReportError(f"{where}: expected a result of schema version {known}, got {got}; run the check again")
 
 
 def _refuse_constant(name: str) -> None:
@@ -216,7 +226,8 @@ def source_classes(lingering: CheckResult) -> list[SourceClass]:
         classes = [SourceClass.model_validate({name: row[name] for name in names}) for row in rows]
     except (KeyError, ValidationError) as error:
         reason = _first(error) if isinstance(error, ValidationError) else f"there is no column {error}"
-        raise UsageError(f"the result of tlaudit lingering does not hold together: table classes: {reason}") from None
+        told = shown(reason, _MOST_SAID)
+        raise UsageError(f"the result of tlaudit lingering does not hold together: table classes: {told}") from None
     total = lingering.provenance.models["source"].num_classes if "source" in lingering.provenance.models else 0
     if [one.index for one in classes] != list(range(total)) or not classes:
         raise UsageError(

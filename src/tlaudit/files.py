@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -37,14 +38,22 @@ def refuse_unwritable(path: Path) -> None:
         path: File that is going to be written or replaced.
 
     Raises:
-        UsageError: If its folder is missing or read-only, or the path is a folder, a device or a pipe.
+        UsageError: If its folder is missing or read-only, the path is a folder, a device or a pipe, or no file can have
+            it for a name. Of a link what it leads to is looked at.
     """
-    folder = path.parent
-    _refuse_special(path)
-    if not folder.is_dir():
-        raise UsageError(f"{path}: the folder {folder} does not exist; create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path}: the folder {folder} is not writable")
+    try:
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if target.is_symlink():
+            raise UsageError(f"{path}: cannot be written: {os.strerror(errno.ELOOP)}")
+        _refuse_special(path)
+        folder = target.parent
+        if not folder.is_dir():
+            raise UsageError(f"{path}: the folder {folder} does not exist; create it first")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"{path}: the folder {folder} is not writable")
+    except OSError as error:
+        # Such as a name that is too long.
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _refuse_special(path: Path) -> None:
@@ -86,7 +95,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: If the folder is not writable.
     """
     _refuse_special(path)
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     with unfinished(target) as temporary:
         yield temporary
         temporary.replace(target)

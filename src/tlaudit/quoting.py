@@ -34,6 +34,36 @@ def spelt(text: str) -> str:
     return "".join(c if c.isprintable() else _number(c) for c in " ".join(text.split()))
 
 
+def shown(text: str, most: int | None = None) -> str:
+    r"""Write a text of anybody's so that it stands in one line of a message and does nothing else there.
+
+    Args:
+        text: Any text, surrogates included.
+        most: Characters that are kept; None for all.
+
+    Example:
+        >>> print(shown('a\n\x1b[31m  b'), shown("abcdef", 3))
+        a\u000a\u001b[31m  b abc…
+    """
+    cut = most is not None and len(text) > most
+    return "".join(c if c.isprintable() else _number(c) for c in text[:most]) + ("…" if cut else "")
+
+
+def briefly(value: object, most: int) -> str:
+    """Write a value of anybody's as Python would, or its beginning.
+
+    Args:
+        value: Plain values, however large or deep.
+        most: Characters that are kept.
+    """
+    try:
+        return shown(repr(value), most)
+    except ValueError:
+        return "a number of very many digits"
+    except RecursionError:
+        return "something nested very deeply"
+
+
 def _escaped(character: str) -> str:
     if character in _SHORT:
         return _SHORT[character]

@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+MOST_PARTS = 200
+"""Parts of a dotted key. The reader's time and memory grow with their square: with 50 000 they would fill a machine."""
+
+_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_KEY = re.compile(rf"[ \t]*+({_PART}(?:[ \t]*+\.[ \t]*+{_PART})*+)[ \t]*+=")
+_HEADER = re.compile(rf"[ \t]*+(\[\[?)[ \t]*+({_PART}(?:[ \t]*+\.[ \t]*+{_PART})*+)[ \t]*+\]")
+_SHORT_PART = r"""(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{1,200}+|"(?:[^"\\\n]|\\.){0,200}+"|'[^'\n]{0,200}+')"""
+_LONG = re.compile(rf"(?:{_SHORT_PART}[ \t]{{0,9}}+\.[ \t]{{0,9}}+){{{MOST_PARTS}}}")
+"""Of text that may be no TOML, so that nothing in it may be looked at again and again without end."""
+_TOKEN = re.compile(
+    r'"{3}(?:[^"\\]|\\.|"(?!""))*+"{3,5}'
+    r"|'{3}(?:[^']|'(?!''))*+'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*+"'
+    r"|'[^'\n]*+'"
+    r"|\#[^\n]*+"
+    r"|[\[\]{}\n]",
+    re.DOTALL,
+)
+"""What brackets and line ends may hide in, and those."""
+
+
+class _Statement(NamedTuple):
+    """A header or a key with its value.
+
+    Attributes:
+        line: At which it begins, counted from 1.
+        path: Keys that lead to what it sets.
+        one_more: Whether it is the header of one more table of an array.
+        header: Whether it is one at all.
+    """
+
+    line: int
+    path: tuple[str, ...]
+    one_more: bool
+    header: bool
 
 
 def lines_of(text: str, path: Sequence[str]) -> list[int]:
     """Find the lines at which the tables of an array of tables begin.
-
-    A line begins one if it is its header and what stands before it is TOML that ends there: so comments and strings of
-    several lines confuse nothing.
 
     Args:
         text: A valid TOML document, its lines ended by line feeds.
@@ -26,45 +60,58 @@ def lines_of(text: str, path: Sequence[str]) -> list[int]:
     tables = _at(tomllib.loads(text), path)
     if not isinstance(tables, list):
         return []
-    lines = text.split("\n")
-    found: list[int] = []
-    begin = 0
-    for index, line in enumerate(lines):
-        if line.lstrip(" \t").startswith("[[") and isinstance(_at(_parsed(line), path), list):
-            # What stands between two headers is short; only where it cannot stand alone everything before is read.
-            between, before = "\n".join(lines[begin:index]), lines[:index]
-            if _parsed(between) is not None or _parsed("\n".join(before)) is not None:
-                found.append(index + 1)
-                begin = index
-    return found if len(found) == len(tables) else [_line_of_key(lines, path)] * len(tables)
+    wanted = tuple(path)
+    statements = list(_statements(text))
+    found = [one.line for one in statements if one.one_more and one.path == wanted]
+    if found and len(found) == len(tables):
+        return found
+    inline = (one.line for one in statements if not one.header and one.path == wanted[: len(one.path)])
+    return [next(inline, 1)] * len(tables)
 
 
-def _line_of_key(lines: Sequence[str], path: Sequence[str]) -> int:
-    """The line of the first key that leads to what is written inline; 1 if it is hidden too well."""
-    for index, line in enumerate(lines):
-        key, equals, _ = line.partition("=")
-        if not equals or not any(part in key for part in path):
-            continue
-        before = _parsed("\n".join(lines[:index]))
-        here = _parsed("\n".join([*lines[:index], f"{key}= 0"]))
-        if before is not None and here is not None and _ends(here, path) and not _ends(before, path):
-            return index + 1
-    return 1
+def has_bomb(text: str) -> bool:
+    """Whether a key has more parts than the reader of the standard library can bear (`MOST_PARTS`)."""
+    return _LONG.search(text) is not None
 
 
-def _ends(document: dict[str, Any], path: Sequence[str]) -> bool:
-    """Whether the path comes to a number on its way or at its end."""
-    return any(_at(document, path[: length + 1]) == 0 for length in range(len(path)))
+def _statements(text: str) -> Iterator[_Statement]:
+    """All headers and keys of a document, each of which begins a line outside of strings and brackets."""
+    table: tuple[str, ...] = ()
+    for line, begin in _beginnings(text):
+        header = _HEADER.match(text, begin)
+        if header is not None:
+            table = _parts(header[2])
+            yield _Statement(line, table, header[1] == "[[", header=True)
+        elif (key := _KEY.match(text, begin)) is not None:
+            yield _Statement(line, (*table, *_parts(key[1])), one_more=False, header=False)
+
+
+def _beginnings(text: str) -> Iterator[tuple[int, int]]:
+    """Lines that begin outside of strings and brackets: their numbers, and where in the text they begin."""
+    line, depth = 1, 0
+    yield 1, 0
+    for token in _TOKEN.finditer(text):
+        what = token[0]
+        line += what.count("\n")
+        if what in "[{":
+            depth += 1
+        elif what in "]}":
+            depth -= 1
+        elif what == "\n" and depth == 0:
+            yield line, token.end()
+
+
+def _parts(key: str) -> tuple[str, ...]:
+    """The parts of a dotted key, without quotes."""
+    found: list[str] = []
+    place: Any = tomllib.loads(f"{key} = 0")
+    while isinstance(place, dict):
+        name, place = next(iter(place.items()))
+        found.append(name)
+    return tuple(found)
 
 
 def _at(document: Any, path: Sequence[str]) -> Any:
     for key in path:
         document = document.get(key) if isinstance(document, dict) else None
     return document
-
-
-def _parsed(text: str) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return None

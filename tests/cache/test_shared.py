@@ -9,62 +9,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import processes
 import tiny
+import two_ways
 from tlaudit import load_pair
-from tlaudit.checks import base, followed
+from tlaudit.checks import asking, followed
 from tlaudit.checks.assembly import assemble
 from tlaudit.checks.compared import compare
 from tlaudit.checks.prevalence import shown_classes
 from tlaudit.checks.survey import recognise_source, survey
 from tlaudit.config import settle
 from tlaudit.distributed import ALONE, joined
+from two_ways import CLASSES, OTHER, PREPROCESS, STAGES
 
-SIDE, CLASSES, PER_CLASS = 12, 4, 7
-STAGES = ("stem", "blocks.0", "blocks.1")
-OTHER = f"{__file__}:Other"
-
-
-class Other(tiny.Own):
-    """The tensors of `tiny.Own`, and another way through them."""
-
-    def forward(self, x):
-        x = self.stem(x)
-        for block in self.blocks:
-            x = block(x).sigmoid()
-        return self.fc(x.mean(dim=(2, 3)))
+PER_CLASS = 7
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("shared")
-    for name, classes, seed in (("source", CLASSES, 1), ("finetuned", 2, 2), ("baseline", 3, 3)):
-        tiny.saved(root / f"{name}.pth", tiny.own(classes, seed))
-    rng = np.random.default_rng(0)
-    for index in range(CLASSES):
-        (root / "images" / str(index)).mkdir(parents=True)
-        for number in range(PER_CLASS):
-            pixels = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / "images" / str(index) / f"{number}.png")
+    root = two_ways.build(tmp_path_factory.mktemp("shared"), PER_CLASS)
     (root / "images" / "0" / "broken.png").write_bytes(b"broken")
     return root
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """How many images went through a network for a check."""
-    found = []
-    for module in (base, followed):
-        original = module.class_scores
-
-        def counted(network, pixels, original=original):
-            found.append(len(pixels))
-            return original(network, pixels)
-
-        monkeypatch.setattr(module, "class_scores", counted)
-    return found
 
 
 def subject_of(world, folder, *, baseline_arch=None, group=ALONE):
@@ -73,7 +39,7 @@ def subject_of(world, folder, *, baseline_arch=None, group=ALONE):
     execution = {"device": "cpu", "workers": 0, "batch_size": 4, "cache": folder is not None, "cache_dir": folder}
     sections = {
         "data": {"source": world / "images", "target": world / "images"},
-        "preprocess": {"resize": SIDE, "crop": SIDE, "baseline": {"mean": (0.4, 0.4, 0.4)}},
+        "preprocess": PREPROCESS,
         "execution": execution,
     }
     settings = settle(sections)
@@ -152,8 +118,8 @@ def test_other_features_are_other_questions(world, tmp_path, asked, given):
 def in_processes(world, folder):
     """What runs in each process: a first and a second time, and how often networks were asked."""
     counts = []
-    original = base.class_scores
-    base.class_scores = followed.class_scores = lambda network, pixels: (
+    original = asking.class_scores
+    asking.class_scores = followed.class_scores = lambda network, pixels: (
         counts.append(len(pixels)) or original(network, pixels)
     )
     with joined("cpu") as (group, _):
@@ -168,6 +134,7 @@ def in_processes(world, folder):
     return told, files
 
 
+@pytest.mark.slow
 def test_processes_that_work_together_all_go_the_same_way(world, tmp_path):
     folder = tmp_path / "cache"
     found = processes.results(2, __file__, "in_processes", tmp_path, str(world), str(folder))

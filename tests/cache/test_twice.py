@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 import planted
 from tlaudit import erosion, lingering, load_pair
 from tlaudit.cache import surroundings
-from tlaudit.checks import base, followed
 from tlaudit.cli import app as application
+from tlaudit.data.images import ImageStream
 from tlaudit.errors import DataError
+from tlaudit.models.halving import Halving
+from tlaudit.models.runtime import Execution
 
 SOURCE = 36
 ALL = 3 * SOURCE + 120 + 2 * 20
@@ -34,21 +36,6 @@ def world(tmp_path):
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TLAUDIT_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.fixture(autouse=True)
-def asked(monkeypatch):
-    """Images that went through a network, by what asked for it."""
-    found = []
-    for module in (base, followed):
-        original = module.class_scores
-
-        def counted(network, pixels, original=original):
-            found.append(len(pixels))
-            return original(network, pixels)
-
-        monkeypatch.setattr(module, "class_scores", counted)
-    return found
 
 
 def pair_of(world, **others):
@@ -260,15 +247,15 @@ def test_files_that_change_between_two_looks_are_not_mixed(world, asked, monkeyp
     with torch.no_grad():
         net.templates.bias[2] -= 1
     torch.save(net.state_dict(), tmp_path / "second.pth")
-    original = base.ImageStream.__iter__
+    original = ImageStream.__iter__
 
     def changing(stream):
         one_pixel(world)
         return original(stream)
 
-    monkeypatch.setattr(base.ImageStream, "__iter__", changing)
+    monkeypatch.setattr(ImageStream, "__iter__", changing)
     found = run(world, pair_of(world, finetuned=str(tmp_path / "second.pth")))
-    monkeypatch.setattr(base.ImageStream, "__iter__", original)
+    monkeypatch.setattr(ImageStream, "__iter__", original)
     again = pair_of(world, finetuned=str(tmp_path / "second.pth"))
     assert text(found) == text(run(world, again, execution={"cache": False}))
 
@@ -301,13 +288,13 @@ def test_erosion_is_found_again_whole(world, asked):
 
 
 def test_memory_that_was_too_short_leaves_nothing_to_find(world, folder, monkeypatch):
-    original = base.Halving.run
+    original = Halving.run
 
     def halved(halving, count, step):
         halving.most = 4
         return original(halving, count, step)
 
-    monkeypatch.setattr(base.Halving, "run", halved)
+    monkeypatch.setattr(Halving, "run", halved)
     run(world)
     assert not folder.exists()
 
@@ -346,5 +333,5 @@ def test_options_of_the_cache_are_no_part_of_a_result(world):
 
 def test_all_that_moves_a_bit_of_an_execution_is_asked(world):
     """A field that is added counts until somebody says that it does not."""
-    names = {field.name for field in dataclasses.fields(base.Execution)}
+    names = {field.name for field in dataclasses.fields(Execution)}
     assert names >= {"device", "precision", "batch_size", "workers"}

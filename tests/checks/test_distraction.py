@@ -154,6 +154,7 @@ def test_rows_are_the_same_in_both_formats(world, tmp_path):
         assert [str(v) for v in plain[column]] == [str(v) for v in typed[column].replace({None: np.nan})], column
 
 
+@pytest.mark.slow
 def test_batches_workers_and_the_choice_of_classes_do_not_matter(world, result):
     assert numbers(audit(world, execution={"batch_size": 64})) == numbers(result)
     assert numbers(audit(world, execution={"batch_size": 1, "workers": 2})) == numbers(result)
@@ -403,6 +404,7 @@ def test_of_another_check_is_refused(tmp_path, result):
         read_lingering(tmp_path / "x.json", None, LingeringOptions())
 
 
+@pytest.mark.slow
 def test_the_options_do_something(world, result):
     def composites(name, **options):
         return audit(world, **options)[f"distraction.{name}"].value

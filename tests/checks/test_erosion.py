@@ -191,6 +191,7 @@ def test_planted_rank(world, tmp_path):
     assert result["erosion.rank_ratio.min"].value == Narrow.RANK / ranks["narrow", "source"]
 
 
+@pytest.mark.slow
 def test_source_accuracy_by_the_folders_of_the_images_or_by_source_images(world, tmp_path):
     own = audit(world)
     before = own["erosion.source_accuracy_before"]
@@ -215,6 +216,7 @@ def test_source_accuracy_by_the_folders_of_the_images_or_by_source_images(world,
     assert foreign["erosion.cka.layer4"].value is not None
 
 
+@pytest.mark.slow
 def test_probe_learns_the_folders_and_forgets_with_the_features(world):
     result = audit(world, probe=True)
     after, before = (result[f"erosion.probe_accuracy.{name}"] for name in ("finetuned", "source"))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import tiny
+import two_ways
 from tlaudit import load_pair
 from tlaudit.checks import survey as surveys
 from tlaudit.checks.assembly import assemble
@@ -18,35 +17,14 @@ from tlaudit.checks.recognition import recognise
 from tlaudit.checks.survey import recognise_source, survey
 from tlaudit.config import settle
 from tlaudit.errors import DataError
+from two_ways import CLASSES, OTHER, PREPROCESS, STAGES
 
-SIDE, CLASSES, PER_CLASS = 12, 4, 5
-STAGES = ("stem", "blocks.0", "blocks.1")
-PREPROCESS = {"resize": SIDE, "crop": SIDE, "baseline": {"mean": (0.4, 0.4, 0.4)}}
-OTHER = f"{__file__}:Other"
-
-
-class Other(tiny.Own):
-    """The tensors of `tiny.Own`, and another way through them."""
-
-    def forward(self, x):
-        x = self.stem(x)
-        for block in self.blocks:
-            x = block(x).sigmoid()
-        return self.fc(x.mean(dim=(2, 3)))
+PER_CLASS = 5
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("survey")
-    for name, classes, seed in (("source", CLASSES, 1), ("finetuned", 2, 2), ("baseline", 3, 3)):
-        tiny.saved(root / f"{name}.pth", tiny.own(classes, seed))
-    rng = np.random.default_rng(0)
-    for index in range(CLASSES):
-        (root / "images" / str(index)).mkdir(parents=True)
-        for number in range(PER_CLASS):
-            pixels = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / "images" / str(index) / f"{number}.png")
-    return root
+    return two_ways.build(tmp_path_factory.mktemp("survey"), PER_CLASS)
 
 
 def subject_of(world, *, baseline=True, baseline_arch=None, batch_size=6, seed=0, finetuned="finetuned.pth"):

@@ -156,6 +156,7 @@ def test_composites_through_a_link(world, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
 
 
+@pytest.mark.slow
 def test_names_that_are_no_text(world, tmp_path):
     """Bytes that are no UTF-8, in a path on the command line."""
     odd = tmp_path / os.fsdecode(b"d\xff")

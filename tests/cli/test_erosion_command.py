@@ -44,6 +44,7 @@ def run(world, *more, finetuned="finetuned", data="images"):
     return runner.invoke(application.app, [str(arg) for arg in ["erosion", *networks, *images, *how, *more]])
 
 
+@pytest.mark.slow
 def test_every_option_does_something(world, tmp_path):
     done = run(world, "-o", "plain.json", "--report", "report.html")
     assert done.exit_code == 0, done.stderr

@@ -112,6 +112,7 @@ def test_what_it_writes_can_be_audited(world, tmp_path):
     assert json.loads(ran.stdout)["provenance"]["models"]["finetuned"]["classes_known"]
 
 
+@pytest.mark.slow
 def test_compare_runs_every_method(world, tmp_path):
     ran = run(*flags(world, "--compare", "-o", "net.safetensors", "-f", "json", "--epochs", "1"))
     assert ran.exit_code == 0, ran.stderr
@@ -130,6 +131,7 @@ def test_before_is_the_finetuned_network_where_there_is_one(world):
     assert document["provenance"]["models"]["finetuned"]["spec"].endswith("finetuned.pth")
 
 
+@pytest.mark.slow
 def test_goes_on_where_it_was_stopped(world, tmp_path, monkeypatch):
     common = ["--method", "plain,l2sp", "--save-every", "2", "--no-flip"]
     assert run(*flags(world, *common, "-o", "whole.pth", "--steps", "whole.csv")).exit_code == 0

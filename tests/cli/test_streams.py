@@ -48,6 +48,7 @@ def foreign(report, tmp_path):
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-16"])
 def test_documents_are_utf8_whatever_stdout_is(foreign, encoding):
     for name in set(VERDICT_FORMATS) - {"table"}:
@@ -80,6 +81,7 @@ def test_a_reader_that_goes_away_changes_nothing(report, tmp_path, name, limit, 
     assert (tmp_path / "summary.md").exists()
 
 
+@pytest.mark.slow
 def test_nor_does_one_who_reads_no_notes(report, tmp_path):
     a_policy(tmp_path, {"max": 0.05})
     ran = shell(f"TLAUDIT gate {report.name} -o v.json --report v.html 2>&1 | true; exit ${{PIPESTATUS[0]}}")
@@ -89,6 +91,7 @@ def test_nor_does_one_who_reads_no_notes(report, tmp_path):
     assert shell("TLAUDIT gate --policy none.toml 2>&1 | true; exit ${PIPESTATUS[0]}").returncode == 2
 
 
+@pytest.mark.slow
 def test_without_a_place_for_notes_the_exit_code_is_as_ever(report, tmp_path):
     a_policy(tmp_path, {"max": 0.05})
     assert "refused" in shell(f"TLAUDIT gate {report.name} 2>&-").stdout.decode().lower()

@@ -19,6 +19,8 @@ from tlaudit.distributed import ALONE, joined
 from tlaudit.repair.places import Places
 from tlaudit.repair.session import run as run_repair
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("features.0", "features.3", "features.5")
 OPTIONS = {
     "lingering": {"k": 1, "v_lo": 1.0, "p_lo": 0.01, "bootstrap": 100},

@@ -18,6 +18,8 @@ import several
 from tlaudit.cli import app as application
 from tlaudit.documents import read_report
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(application.__file__).parents[2]
 COMMANDS = {
     "lingering": ("", "lingering", "-o", "{place}/lingering.json"),

@@ -162,6 +162,7 @@ def test_folds_follow_the_smallest_class(smallest, folds):
     assert found.strength in STRENGTHS
 
 
+@pytest.mark.slow
 def test_same_seed_same_folds():
     data = halves(*clusters(60, 30, 3, 0.25))
     found = [linear_probe(*data, seed=seed) for seed in range(8)]

@@ -10,7 +10,7 @@ from sklearn.gaussian_process.kernels import DotProduct
 
 import reference
 from tlaudit.errors import DegenerateError, MeasureError, ShapeError
-from tlaudit.measure.similarity import CkaAccumulator, gram, hsic1
+from tlaudit.measure.similarity import CkaAccumulator, CkaParts, gram, hsic1
 
 SHAPES = [(4, 1, 1), (5, 3, 2), (9, 4, 30), (12, 40, 3), (20, 6, 6)]
 
@@ -143,12 +143,22 @@ def test_merges_in_any_order(order):
     first, second = related(60, 7, 7)
     whole = measured(first, second, 5)
     parts = [measured(a, b, 5) for a, b in zip(first.split(15), second.split(15), strict=True)]
-    merged = CkaAccumulator(["one"], ["two"])
-    for number in order:
-        merged.merge(pickle.loads(pickle.dumps(parts[number])))
+    sent = [pickle.loads(pickle.dumps(parts[number].parts())) for number in order]
+    merged = CkaAccumulator.of_parts(["one"], ["two"], CkaParts(*map(torch.cat, zip(*sent, strict=True))))
     assert (merged.batches, merged.images) == (12, 60) == (whole.batches, whole.images)
     assert merged.cka("one", "two") == pytest.approx(whole.cka("one", "two"), abs=1e-13)
     assert parts[0].batches == 3
+
+
+def test_comes_back_from_its_parts_to_the_bit():
+    pairs = measured(*related(60, 7, 7), 5)
+    again = CkaAccumulator.of_parts(["one"], ["two"], pairs.parts())
+    assert again.matrix().equal(pairs.matrix())
+    drawn = [one.resampled("one", "two", 20, np.random.default_rng(0)) for one in (pairs, again)]
+    assert drawn[0].equal(drawn[1])
+    empty = CkaAccumulator(["a", "b"], ["c"]).parts()
+    assert [tuple(part.shape) for part in empty] == [(0,), (0, 2, 1), (0, 3), (0, 3)]
+    assert CkaAccumulator.of_parts(["a", "b"], ["c"], empty).batches == 0
 
 
 def test_bounds():
@@ -270,8 +280,13 @@ def test_refuses_bad_names():
         pairs.cka("two", "two")
     with pytest.raises(ShapeError, match=r"second network, one of \['two'\], got 'one'"):
         pairs.resampled("one", "one", 10, np.random.default_rng(0))
-    with pytest.raises(ShapeError, match="an accumulator of the stages"):
-        pairs.merge(CkaAccumulator(["one"], ["three"]))
+    for first, second in ((["one"], ["two", "three"]), (["one", "zero"], ["two"])):
+        with pytest.raises(
+            ShapeError, match=r"parts of the stages \['one'.* of shapes \[\(5,\), .* got \[\(5,\), \(5, 1, 1\)"
+        ):
+            CkaAccumulator.of_parts(first, second, pairs.parts())
+    with pytest.raises(ShapeError, match=r"got \[\(4,\), \(5, 1, 1\), \(5, 2\), \(5, 2\)\]"):
+        CkaAccumulator.of_parts(["one"], ["two"], pairs.parts()._replace(images=pairs.parts().images[1:]))
     with pytest.raises(MeasureError, match="at least one resample"):
         pairs.resampled("one", "two", 0, np.random.default_rng(0))
     with pytest.raises(DegenerateError, match="at least 5 minibatches, got 1"):

@@ -430,6 +430,7 @@ def test_a_method_of_the_library_that_raises_leaves_the_network_and_itself_alone
     assert state(net) == before
 
 
+@pytest.mark.slow
 def test_the_library_is_loaded_only_when_asked_for():
     code = "import sys, tlaudit.models.attribution; sys.exit('pytorch_grad_cam' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

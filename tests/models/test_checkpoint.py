@@ -17,7 +17,8 @@ from torchvision import models
 
 import tiny
 from tlaudit.errors import CheckpointError, UnsafeCheckpointError, UsageError
-from tlaudit.models.checkpoint import EXTENSIONS, read_checkpoint, write_checkpoint
+from tlaudit.models.checkpoint import read_checkpoint, write_checkpoint
+from tlaudit.models.file_kinds import EXTENSIONS
 from tlaudit.results import Preprocessing
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.zeros(2)}
@@ -276,6 +277,6 @@ def test_unreadable_file(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refuse)
+    monkeypatch.setattr("tlaudit.models.file_kinds.open_without_waiting", refuse)
     with pytest.raises(CheckpointError, match=r"cannot be read \(Permission denied\)"):
         read_checkpoint(path)

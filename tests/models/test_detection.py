@@ -106,9 +106,7 @@ def test_recognises_a_head_that_grew(name, path, head, expected):
 
 def test_a_head_that_cannot_be_rebuilt_asks_for_the_architecture():
     head = nn.Sequential(nn.Linear(512, 8), nn.PReLU(), nn.Linear(8, 4))
-    with pytest.raises(
-        ArchitectureError, match=r"resnet18: 120 tensors match, the head does not fit: fc\.1.*\n.*"
-    ) as e:
+    with pytest.raises(ArchitectureError, match=r"resnet18: 120 tensors match, the head does not fit: fc\.1") as e:
         detect([Reading(grow("resnet18", "fc", head), ())], "f")
     assert "Give --arch" in str(e.value)
 
@@ -119,13 +117,14 @@ def test_names_the_nearest_and_what_differs():
     state["extra.weight"] = state.pop("layer4.1.bn2.weight")
     with pytest.raises(ArchitectureError) as caught:
         detect([Reading(state, ())], "net.pth")
-    lines = str(caught.value).splitlines()
-    assert lines[0] == "net.pth: none of torchvision's classifiers fits its 122 tensors. Nearest: "
-    assert lines[1] == (
-        "  resnet18: 120 tensors match, 1 missing (layer4.1.bn2.weight), 1 unexpected (extra.weight), "
+    nearest, *others = str(caught.value).split("; ")
+    assert nearest == (
+        "net.pth: none of torchvision's classifiers fits its 122 tensors. Nearest: "
+        "resnet18: 120 tensors match, 1 missing (layer4.1.bn2.weight), 1 unexpected (extra.weight), "
         "1 of another shape (conv1.weight: (64, 1, 7, 7) in the file, (64, 3, 7, 7) in resnet18)"
     )
-    assert len(lines) == 5
+    assert len(others) == 2
+    assert "\n" not in str(caught.value)
 
 
 def test_says_when_nothing_is_near():

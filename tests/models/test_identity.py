@@ -431,6 +431,7 @@ def test_code_in_memory_counts_when_its_file_has_changed(own, tmp_path):
     assert None is not old != new is not None
 
 
+@pytest.mark.slow
 def test_is_the_same_in_another_process(own, tmp_path):
     script = (
         "import sys, own_of_it; from tlaudit.models.identity import identity; "

@@ -14,8 +14,8 @@ import readers
 import small_training
 import tiny
 from tlaudit import distraction, erosion, lingering, load_pair
+from tlaudit.checks.asking import Network, asked
 from tlaudit.checks.assembly import assemble
-from tlaudit.checks.base import Network, asked
 from tlaudit.checks.explained import Explainer
 from tlaudit.checks.followed import Follower
 from tlaudit.config import settle

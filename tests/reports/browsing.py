@@ -7,11 +7,20 @@ import shutil
 
 CHROMIUM = shutil.which("chromium")
 
+WATCH = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => {
+  window.violations.push(event.effectiveDirective);
+});
+"""
+"""Keeps what the policy of a page refuses."""
+
 
 @contextlib.contextmanager
 def opened(browser, address, width):
     """An opened page; afterwards it must have been silent."""
     context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
+    context.add_init_script(WATCH)
     page = context.new_page()
     noise = []
     page.on("console", lambda message: noise.append(message.text))
@@ -22,8 +31,10 @@ def opened(browser, address, width):
     if page.locator(".plot").count():
         page.wait_for_selector(".plot .points path")
     yield page
+    violations = page.evaluate("window.violations")
     context.close()
     assert noise == []
+    assert violations == []
 
 
 CHART_CONTRASTS = """

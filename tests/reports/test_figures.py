@@ -398,6 +398,7 @@ def test_page_shows_charts_in_their_order_with_words_and_notes():
     assert [scatter.kind for scatter in a_distraction().charts] == ["scatter"]
 
 
+@pytest.mark.slow
 def test_page_with_many_large_charts_stays_below_its_cap():
     stages = tuple(f"<&é> {'é' * 60} {n}" for n in range(150))
     result = an_erosion(stages)

@@ -409,6 +409,7 @@ def test_a_detector_that_never_flags_is_no_clear_answer(world):
     assert not any(f.code == "screen.never_flags" for f in summary(world, "--threshold", "0.9").findings)
 
 
+@pytest.mark.slow
 def test_rows_are_utf8_whatever_the_terminal_says(world, tmp_path):
     picture = tmp_path / "ü.png"
     shutil.copy(next(world["val_data"].rglob("*.png")), picture)

@@ -21,6 +21,8 @@ from tlaudit.training.objective import CrossEntropy
 from tlaudit.training.state import SavedState
 from tlaudit.training.steps import StepFile
 
+pytestmark = pytest.mark.slow
+
 WORLD = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
 TRAININGS = {
     "uneven parts": options(epochs=2, batch_size=5),

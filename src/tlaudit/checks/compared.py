@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from tlaudit.cache.entry import Entry
-from tlaudit.checks.base import asked
+from tlaudit.checks.asking import asked
 from tlaudit.checks.followed import Follower, Room
-from tlaudit.checks.kept_features import KeptCka, spectra_apart, spectra_together
+from tlaudit.checks.kept_features import cka_apart, cka_together, spectra_apart, spectra_together
 from tlaudit.checks.remembered import Past
 from tlaudit.errors import UsageError
-from tlaudit.measure.similarity import MINIMUM_IMAGES
+from tlaudit.measure.similarity import MINIMUM_IMAGES, CkaAccumulator, CkaParts
 from tlaudit.models.heads import within
 from tlaudit.models.wording import nearest
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tlaudit.checks.base import Network, Subject
+    from tlaudit.checks.asking import Network
+    from tlaudit.checks.base import Subject
     from tlaudit.checks.followed import Spectrum
     from tlaudit.checks.remembered import Question
     from tlaudit.data.images import ImageSet
     from tlaudit.distributed import Group
-    from tlaudit.measure.similarity import CkaAccumulator
     from tlaudit.models.sources import Model
     from tlaudit.results import DataRecord
 
@@ -114,7 +114,7 @@ def compare(
     order = subject.mixed(images)
     room = Room(processes=subject.group.size)
     followers = {role: Follower(paths, features, keep=keep, room=room) for role, paths in stages.items()}
-    cka = {role: KeptCka(stages["source"], paths) for role, paths in stages.items() if role != "source"}
+    cka = {role: CkaAccumulator(stages["source"], paths) for role, paths in stages.items() if role != "source"}
     index: list[Tensor] = []
     predicted: dict[str, list[Tensor]] = {role: [] for role in networks if role in _PREDICTED}
     too_small: list[int] = []
@@ -140,7 +140,14 @@ def compare(
             accumulator.add(grams["source"], grams[role])
 
     record = subject.predict(images, networks, label, order).show(look)
-    numbers, arranged = _brought_together(subject.group, order, index, too_small, cka, followers)
+    place = torch.empty(len(order), dtype=torch.int64)
+    place[torch.tensor(order)] = torch.arange(len(order))
+    numbers = subject.group.rows(index)
+    arranged = place[numbers].argsort()
+    starts = torch.tensor([place[one[0]] for at, one in enumerate(index) if at not in too_small], dtype=torch.int64)
+    cka = _brought_together(subject.group, stages, starts, cka)
+    for follower in followers.values():
+        follower.bring_together(subject.group)
     spectra = {role: follower.spectra() for role, follower in followers.items()}
     found = Compared(
         stages={role: follower.order() for role, follower in followers.items()},
@@ -150,10 +157,7 @@ def compare(
         matrix=_matrix(cka["finetuned"], stages) if "finetuned" in cka else {},
         spectra=spectra,
         index=numbers[arranged],
-        predicted={
-            role: subject.group.rows(torch.cat([torch.empty(0, dtype=torch.int64), *parts]))[arranged]
-            for role, parts in predicted.items()
-        },
+        predicted={role: subject.group.rows(parts)[arranged] for role, parts in predicted.items()},
         kept={role: kept[arranged] for role, follower in followers.items() if (kept := follower.kept()) is not None},
         left_out=len(numbers) - next(iter(cka.values())).images if cka else 0,
         record=record,
@@ -211,7 +215,7 @@ class _Asks:
         if entry is None:
             return None
         tensors, told, stages = entry.tensors, entry.told, self._stages
-        cka = {role: KeptCka.of(stages["source"], stages[role], role, tensors) for role in told["cka"]}
+        cka = {role: cka_together(role, stages["source"], stages[role], tensors) for role in told["cka"]}
         return Compared(
             stages={role: tuple(paths) for role, paths in told["stages"].items()},
             cka=cka,
@@ -233,8 +237,7 @@ class _Asks:
         tensors |= {f"predicted.{role}": classes for role, classes in found.predicted.items()}
         tensors |= {f"kept.{role}": kept for role, kept in found.kept.items()}
         for role, accumulator in found.cka.items():
-            if isinstance(accumulator, KeptCka):
-                tensors |= accumulator.parts(role)
+            tensors |= cka_apart(role, accumulator)
         told = {
             "stages": found.stages,
             "cka": list(found.cka),
@@ -249,44 +252,22 @@ class _Asks:
 
 
 def _brought_together(
-    group: Group,
-    order: Sequence[int],
-    batches: Sequence[Tensor],
-    too_small: Sequence[int],
-    cka: Mapping[str, CkaAccumulator],
-    followers: Mapping[str, Follower],
-) -> tuple[Tensor, Tensor]:
-    """Bring together what the processes found, minibatches in the order of the pass: resampling depends on it.
+    group: Group, stages: Mapping[str, Sequence[str]], starts: Tensor, cka: Mapping[str, CkaAccumulator]
+) -> dict[str, CkaAccumulator]:
+    """Give the minibatches of all processes, in the order of the pass: resampling depends on it.
 
     Args:
         group: The processes.
-        order: Of the pass.
-        batches: Numbers of the images of each of this process's batches.
-        too_small: Which of these are no minibatch of CKA.
-        cka: Gets the minibatches of all processes.
-        followers: The same.
-
-    Returns:
-        Numbers of all images that were read, those of rank zero first, and what puts them in the order of the pass.
+        stages: By role.
+        starts: Place in the pass of the first image of each of this process's minibatches.
+        cka: This process's, by role.
     """
-    place = torch.empty(len(order), dtype=torch.int64)
-    place[torch.tensor(order)] = torch.arange(len(order))
-    numbers = group.rows(torch.cat([torch.empty(0, dtype=torch.int64), *batches]))
-    if group.size > 1:
-        counted = [int(place[one[0]]) for at, one in enumerate(batches) if at not in too_small]
-        everyone = group.gathered((counted, dict(cka)))
-        places = torch.tensor([at for starts, _ in everyone for at in starts], dtype=torch.int64)
-        for role, accumulator in cka.items():
-            for rank, (_, theirs) in enumerate(everyone):
-                if rank != group.rank:
-                    accumulator.merge(theirs[role])
-            first = sum(len(starts) for starts, _ in everyone[: group.rank])
-            own = range(first, first + len(counted))
-            came = [*own, *(at for at in range(len(places)) if at not in own)]
-            accumulator.arrange(places[came].argsort().tolist())
-        for follower in followers.values():
-            follower.bring_together(group)
-    return numbers, place[numbers].argsort()
+    order = group.rows([starts]).argsort()
+    found = {}
+    for role, accumulator in cka.items():
+        parts = CkaParts(*(group.rows([part])[order] for part in accumulator.parts()))
+        found[role] = CkaAccumulator.of_parts(stages["source"], stages[role], parts)
+    return found
 
 
 def _matrix(cka: CkaAccumulator, stages: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], float]:

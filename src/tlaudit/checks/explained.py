@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
-from tlaudit.checks.base import asked, refuse_nan
+from tlaudit.checks.asking import asked, refuse_nan
 from tlaudit.data.composites import background, overlay_preprocessing
 from tlaudit.errors import DataError, UsageError
 from tlaudit.measure.overlap import TopPixels, overlap, random_top_pixels, top_pixels

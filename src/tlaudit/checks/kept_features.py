@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from tlaudit.checks.followed import Spectrum
-from tlaudit.measure.similarity import CkaAccumulator, _Minibatch
+from tlaudit.measure.similarity import CkaAccumulator, CkaParts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,37 +13,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class KeptCka(CkaAccumulator):
-    """An accumulator whose minibatches can be taken out, and put back in the same order."""
+def cka_apart(role: str, accumulator: CkaAccumulator) -> dict[str, Tensor]:
+    """Take an accumulator apart into tensors, under names that say that its second network is that of `role`."""
+    return {f"cka.{role}.{name}": part for name, part in accumulator.parts()._asdict().items()}
 
-    def parts(self, role: str) -> dict[str, Tensor]:
-        """Give all that was taken in, B minibatches of S1 and S2 stages, under names that say whose it is.
 
-        Args:
-            role: Of the second network.
-        """
-        one, two = len(self._first), len(self._second)
-        none = _Minibatch(
-            0, torch.empty(one, two).double(), torch.empty(one + two).double(), torch.empty(one + two).double()
-        )
-        images, *numbers = zip(none, *self._minibatches, strict=True)
-        parts = (torch.tensor(images), *(torch.stack(list(of)) for of in numbers))
-        return {f"cka.{role}.{name}": part[1:].clone() for name, part in zip(_Minibatch._fields, parts, strict=True)}
-
-    @classmethod
-    def of(cls, first: Sequence[str], second: Sequence[str], role: str, tensors: Mapping[str, Tensor]) -> Self:
-        """Put one together again.
-
-        Args:
-            first: Names of the stages of the first network.
-            second: Names of the stages of the second.
-            role: Of the second network.
-            tensors: What `parts` gave, among others.
-        """
-        found = cls(first, second)
-        images, *numbers = (tensors[f"cka.{role}.{name}"] for name in _Minibatch._fields)
-        found._minibatches = [_Minibatch(*row) for row in zip(images.tolist(), *numbers, strict=True)]
-        return found
+def cka_together(
+    role: str, first: Sequence[str], second: Sequence[str], tensors: Mapping[str, Tensor]
+) -> CkaAccumulator:
+    """Put an accumulator of these stages together again, of what `cka_apart` gave, among others."""
+    return CkaAccumulator.of_parts(
+        first, second, CkaParts(*(tensors[f"cka.{role}.{name}"] for name in CkaParts._fields))
+    )
 
 
 def spectra_apart(spectra: Mapping[str, Mapping[str, Spectrum]]) -> tuple[dict[str, Tensor], dict[str, Any]]:

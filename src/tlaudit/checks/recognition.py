@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from tlaudit.checks.remembered import Past, answer
 
 if TYPE_CHECKING:
@@ -15,7 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tlaudit.cache.entry import Entry
-    from tlaudit.checks.base import LabelledImages, Network, Subject
+    from tlaudit.checks.asking import Network
+    from tlaudit.checks.base import LabelledImages, Subject
     from tlaudit.checks.remembered import Question
     from tlaudit.distributed import Group
     from tlaudit.results import DataRecord
@@ -74,15 +73,12 @@ class Recogniser:
             record: Says which images were read.
             group: Processes that have asked about a part of them each; all of them have to call this.
         """
-        index = group.rows(torch.cat([torch.empty(0, dtype=torch.int64), *self._index]))
+        index = group.rows(self._index)
         order = index.argsort()
         return Recognition(
             labels=self._classes[index[order]],
-            own={name: group.rows(torch.cat([torch.empty(0), *parts]))[order] for name, parts in self._own.items()},
-            right={
-                name: group.rows(torch.cat([torch.empty(0, dtype=torch.bool), *parts]))[order]
-                for name, parts in self._right.items()
-            },
+            own={name: group.rows(parts)[order] for name, parts in self._own.items()},
+            right={name: group.rows(parts)[order] for name, parts in self._right.items()},
             record=record,
         )
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tlaudit.checks.base import Network, Subject
+    from tlaudit.checks.asking import Network
+    from tlaudit.checks.base import Subject
     from tlaudit.data.images import ImageSet
     from tlaudit.results import DataRecord
 

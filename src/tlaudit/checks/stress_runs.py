@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from tlaudit.checks.base import asked
+from tlaudit.checks.asking import asked
 from tlaudit.distributed import ALONE
 from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, write_atomically
@@ -132,14 +132,18 @@ def refuse_runs(folder: Path) -> None:
 
     Raises:
         UsageError: If it is no folder and cannot become one, or is not writable.
+        DataError: If the disk is full.
     """
     try:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder}: --runs names a folder for finished runs, this is a file")
         refuse_unwritable(folder / "run.json" if folder.is_dir() else folder)
-        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: the folder for finished runs cannot be made: {error.strerror}") from error
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: the folder for finished runs cannot be made: {error.strerror}") from error
 
 
 class Shelf:
@@ -191,7 +195,7 @@ class Shelf:
         try:
             write_atomically(path, json.dumps(document, allow_nan=False).encode())
         except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     def _place(self, kind: type[Record], ratio: float) -> tuple[str, Path]:
         assert self._folder is not None

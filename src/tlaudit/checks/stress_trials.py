@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import Network, asked
+from tlaudit.checks.asking import Network, asked
 from tlaudit.checks.compared import compare
 from tlaudit.checks.profile import Profile
 from tlaudit.checks.stress_runs import Relearning, StageAfter, Trial

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import asked, refuse_nan
+from tlaudit.checks.asking import asked, refuse_nan
 from tlaudit.checks.compared import compare, compared_before
 from tlaudit.checks.recognition import Recogniser, recognise, remember
 from tlaudit.models.runtime import class_scores
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tlaudit.checks.base import Network, Subject
+    from tlaudit.checks.asking import Network
+    from tlaudit.checks.base import Subject
     from tlaudit.checks.compared import Compared
     from tlaudit.checks.recognition import Recognition
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
-from tlaudit.cli import streams
+from tlaudit.cli import interrupts, streams
 from tlaudit.cli.audit import audit
 from tlaudit.cli.compare import compare
 from tlaudit.cli.demo import demo
@@ -21,8 +20,9 @@ from tlaudit.cli.erosion import erosion
 from tlaudit.cli.gate import gate
 from tlaudit.cli.init import init
 from tlaudit.cli.inspect import inspect
+from tlaudit.cli.interrupts import which
 from tlaudit.cli.lingering import lingering
-from tlaudit.cli.processes import refuse_several, which
+from tlaudit.cli.processes import refuse_several
 from tlaudit.cli.repair import repair
 from tlaudit.cli.schema import schema
 from tlaudit.cli.screen import screen
@@ -33,9 +33,8 @@ from tlaudit.files import crash_details, crash_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
-WRONG_USAGE, NO_ANSWER, INTERRUPTED = 2, 3, 130
+WRONG_USAGE, NO_ANSWER = 2, 3
 
 _REFUSED = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 """What typer raises for arguments it refuses, of all kinds."""
@@ -78,8 +77,9 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         usual = logging.ERROR if which() else logging.WARNING
         logging.getLogger("tlaudit").setLevel(logging.INFO if kwargs.get("verbose") else usual)
         try:
-            refuse_several(command.__name__)
-            command(*args, **kwargs)
+            with interrupts.raised():
+                refuse_several(command.__name__)
+                command(*args, **kwargs)
         except typer.Exit:
             raise
         except UsageError as error:
@@ -87,7 +87,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except TlauditError as error:
             raise _stop(_said(error), NO_ANSWER) from None
         except KeyboardInterrupt:
-            raise _stop("interrupted", INTERRUPTED) from None
+            interrupts.hush()
+            raise _stop("interrupted", interrupts.INTERRUPTED) from None
         except SystemExit as stop:
             # Its code would be taken for ours: 0 for done, 1 for "the answer is no".
             raise _stop(f"code of the model's own ended the program (exit code {stop.code})", NO_ANSWER) from None
@@ -151,9 +152,8 @@ def main() -> None:
     The overview of the commands is printed plainly, which takes a third of the time; the long help of a command is
     worth loading what draws its panels.
     """
+    interrupts.listen()
     streams.settle()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
     if {"-h", "--help", "--version"} & set(sys.argv) and hasattr(signal, "SIGPIPE"):
         # A reader that has seen enough of the help is no error; typer would make it exit code 1.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -161,18 +161,6 @@ def main() -> None:
     if which() and sys.argv[1:]:
         _follow()
     app()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Interrupt, as Python does; where torch is being imported, whose C++ would abort, end at once.
-
-    Torch is imported before the work, so that nothing can be half-written then.
-    """
-    if getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False):
-        with contextlib.suppress(OSError):
-            os.write(2, f"tlaudit: {which()}interrupted\n".encode())
-        os._exit(INTERRUPTED)
-    signal.default_int_handler(number, frame)
 
 
 def _follow() -> NoReturn:

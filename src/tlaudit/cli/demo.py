@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tlaudit.cli.flags import EXECUTION
 from tlaudit.cli.options import Output, configured
-from tlaudit.cli.output import ProgressBar, deliver, plan
-from tlaudit.files import refuse_unwritable, write_atomically
+from tlaudit.cli.output import ProgressBar, deliver, plan, write
+from tlaudit.files import refuse_unwritable
 
 if TYPE_CHECKING:
     from tlaudit.options import Settings
@@ -41,7 +41,7 @@ def demo(settings: Settings, output: Output) -> None:
     keep_memory()
     found = audit_world(settings.execution, ProgressBar(quiet=output.quiet))
     deliver(found, output, places, AUDIT_FORMATS)
-    write_atomically(document, AUDIT_FORMATS["json"].render(found, output.top).encode())
+    write(document, AUDIT_FORMATS["json"].render(found, output.top))
     verdict = gate(document)
     if output.quiet:
         return

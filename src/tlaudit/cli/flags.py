@@ -33,12 +33,14 @@ class Flag(NamedTuple):
 
     def parameter(self, section: str) -> inspect.Parameter:
         """The option as a parameter of a typer command; not given is ``None``, so that the file can speak."""
-        option = typer.Option(*self.names.split(), help=self.help, rich_help_panel=_PANELS[section])
+        # Taken as text: an empty path would be the current folder before anybody could refuse it.
+        kind, metavar = (str, "PATH") if self.kind is Path else (self.kind, None)
+        option = typer.Option(*self.names.split(), help=self.help, metavar=metavar, rich_help_panel=_PANELS[section])
         return inspect.Parameter(
             self.parameter_name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[self.kind | None, option],
+            annotation=Annotated[kind | None, option],
         )
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tlaudit.cli.flags import DATA, FLAGS, MODELS
-from tlaudit.cli.output import keep_apart
+from tlaudit.cli.output import keep_apart, write
 from tlaudit.cli.subject import load_networks, named_files
 from tlaudit.errors import UsageError
-from tlaudit.files import refuse_unwritable, write_atomically
+from tlaudit.files import refuse_unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def init(settings: Settings, output: Path, force: bool) -> None:
     from tlaudit.scaffold import compose, look_around, next_steps
 
     found = look_around(load_networks(settings, {}, alike=False), settings.data)
-    write_atomically(output, compose(settings, found, output).encode())
+    write(output, compose(settings, found, output))
     audit, gate = next_steps(str(output))
     first = "" if found.checks else f"name images in [data] of {output}, then "
     sys.stderr.write(f"written: {output}\nnext: {first}{audit}\nthen: {gate}\n")

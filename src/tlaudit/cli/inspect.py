@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlaudit.cli.output import keep_apart, write
+from tlaudit.cli.streams import hand_over, show
 from tlaudit.errors import UsageError
-from tlaudit.files import refuse_unwritable, write_atomically
+from tlaudit.files import refuse_unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,16 +35,19 @@ def inspect(
         raise UsageError(f"unknown format {form!r}; known are table, json")
     if path is not None:
         refuse_unwritable(path)
+        keep_apart({"--output": path}, {"the checkpoint": Path(checkpoint)})
     from tlaudit.models.sources import load_model
     from tlaudit.results import Inspection
 
     model = load_model(checkpoint, arch=arch, head=head, use_ema=use_ema, allow_pickle=allow_pickle)
     inspection = Inspection(model=model.record, stages=model.stages)
     text = inspection.to_json() if form == "json" else _table(inspection)
-    if path is None:
-        sys.stdout.write(text)
+    if path is not None:
+        write(path, text)
+    elif form == "json":
+        hand_over(text)
     else:
-        write_atomically(path, text.encode())
+        show(text)
 
 
 def _table(inspection: Inspection) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tlaudit.cli.streams import hand_over, show, tell
@@ -11,7 +13,6 @@ from tlaudit.files import refuse_unwritable, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
     from typing import TextIO
 
     from tlaudit.cli.options import Output
@@ -85,16 +86,25 @@ def keep_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | Non
     Raises:
         UsageError: With the two options that meet.
     """
-    taken: dict[Path, str] = {path.resolve(): option for option, path in read.items() if path is not None}
+    taken = {_place(path): option for option, path in read.items() if path is not None}
     for option, path in written.items():
         if path is None:
             continue
-        other = taken.get(path.resolve())
+        place = _place(path)
+        other = taken.get(place)
         if other is not None:
             raise UsageError(f"{path}: both {other} and {option} name it; give each its own file")
-        if folder is not None and path.resolve().is_relative_to(folder.resolve()):
+        if folder is not None and Path(place).is_relative_to(_place(folder)):
             raise UsageError(f"{path}: {option} lies in the folder of --save-composites, which is written as a whole")
-        taken[path.resolve()] = option
+        taken[place] = option
+
+
+def _place(path: Path) -> str:
+    """Where a path leads to, links followed as far as they lead anywhere."""
+    try:
+        return os.path.realpath(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: the current folder does not exist any more; go to one that does") from None
 
 
 def deliver(
@@ -123,11 +133,10 @@ def deliver(
     formats = formats or FORMATS
     if places.get("table", ...) is not None and not output.quiet and sys.stderr is not None:
         tell(_shown(document, output, formats["table"], sys.stderr))
-    for name, path in places.items():
-        if path is not None:
-            _write(path, formats[name].render(document, output.top), output)
+    texts = {path: formats[name].render(document, output.top) for name, path in places.items() if path is not None}
     if output.report is not None:
-        _write(output.report, page or formats["html"].render(document, output.top), output)
+        texts[output.report] = page or formats["html"].render(document, output.top)
+    _write_all(texts, output)
     for name in (name for name, path in places.items() if path is None):
         if name == "table":
             show(_shown(document, output, formats[name], sys.stdout))
@@ -135,13 +144,31 @@ def deliver(
             hand_over(formats[name].render(document, output.top))
 
 
-def _write(path: Path, text: str, output: Output) -> None:
+def _write_all(texts: Mapping[Path, str], output: Output) -> None:
+    """Write all files that can be written; one that cannot does not stop the others."""
+    failed = []
+    for path, text in texts.items():
+        try:
+            write(path, text)
+        except DataError as error:
+            failed.append(str(error))
+        else:
+            if not output.quiet:
+                tell(f"written: {path}\n")
+    if failed:
+        raise DataError("; ".join(failed))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        DataError: If it cannot be written; an old one then is as it was.
+    """
     try:
         write_atomically(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    if not output.quiet:
-        tell(f"written: {path}\n")
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _shown(document: Document, output: Output, table: Format, stream: TextIO) -> str:

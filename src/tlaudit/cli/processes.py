@@ -59,13 +59,6 @@ def together(settings: Settings, output: Output) -> Iterator[Together]:
         )
 
 
-def which() -> str:
-    """Say which process this is, before what it says; nothing for the one that leads, or is alone."""
-    rank, size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
-    numbers = all(number.isascii() and number.isdigit() for number in (rank, size))
-    return f"process {rank} of {size}: " if numbers and 0 < int(rank) < int(size) else ""
-
-
 def refuse_several(command: str) -> None:
     """Stop a command that several processes have been started for, each of which would do all of its work.
 

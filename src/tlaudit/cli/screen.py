@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import inspect
 import io
 import json
@@ -63,7 +62,9 @@ def _no_header(_file: TextIO, _columns: tuple[str, ...]) -> None:
 
 
 def _csv_header(file: TextIO, columns: tuple[str, ...]) -> None:
-    csv.writer(file, lineterminator="\n").writerow(columns)
+    from tlaudit.reports import separated
+
+    file.write(separated.line(columns))
 
 
 def _json_rows(file: TextIO, rows: Rows) -> None:
@@ -71,7 +72,9 @@ def _json_rows(file: TextIO, rows: Rows) -> None:
 
 
 def _csv_rows(file: TextIO, rows: Rows) -> None:
-    csv.writer(file, lineterminator="\n").writerows(row.values() for row in rows)
+    from tlaudit.reports import separated
+
+    file.writelines(separated.line(row.values()) for row in rows)
 
 
 ROW_FORMATS = {"jsonl": RowFormat(_no_header, _json_rows), "csv": RowFormat(_csv_header, _csv_rows)}
@@ -167,4 +170,4 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlaudit.errors import UsageError
+from tlaudit.reading import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ def named_files(settings: Settings) -> dict[str, Path]:
     """Give the files that hold the networks, by option: nothing may be written over them."""
     models = settings.models
     named = {"--source": models.source, "--finetuned": models.finetuned, "--baseline": models.baseline}
-    return {option: Path(spec) for option, spec in named.items() if spec is not None and Path(spec).is_file()}
+    return {option: Path(spec) for option, spec in named.items() if spec is not None and is_file(Path(spec))}
 
 
 def load_networks(settings: Settings, needed: Mapping[str, object] | None = None, *, alike: bool = True) -> Pair:

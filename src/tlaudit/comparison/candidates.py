@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tlaudit.comparisons import Candidate
 from tlaudit.documents import read_report, report_of
 from tlaudit.errors import UsageError
+from tlaudit.reading import is_file
 from tlaudit.records import writable
 from tlaudit.results import AuditReport, CheckResult
 
@@ -97,7 +98,7 @@ def named_files(arguments: Sequence[str]) -> dict[str, Path]:
     pairs: list[tuple[str | None, Path]] = []
     for argument in arguments:
         name, found, path = argument.partition("=")
-        if not found or Path(argument).is_file():
+        if not found or is_file(Path(argument)):
             pairs.append((None, Path(argument)))
         elif not name.strip() or not path:
             raise UsageError(f"{argument}: expected FILE or NAME=FILE")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 METHOD = "MOVER (Zou & Donner 2008)"
 _ROUNDING = 1e-9
+_TOO_LARGE = "the difference is beyond all numbers"
 
 Outcome = Literal["better", "worse", "higher", "lower", "not told apart", "no interval", "absent"]
 
@@ -70,11 +71,15 @@ def change(one: Measurement | None, other: Measurement | None) -> Change:
     if one is None or other is None or one.value is None or other.value is None:
         return Change(None, None, _both(*("no such number" if m is None else m.absent for m in (one, other))))
     value = one.value - other.value
+    if not math.isfinite(value):
+        return Change(None, None, _TOO_LARGE)
     reason = _no_interval(one, other)
     if reason is not None or one.interval is None or other.interval is None:
         return Change(value, None, f"no interval: {reason}")
     ours, theirs = one.interval, other.interval
     low, high = mover(one.value, (ours.low, ours.high), other.value, (theirs.low, theirs.high))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Change(value, None, f"no interval: {_TOO_LARGE}")
     return Change(value, Interval(low=low, high=high, confidence=ours.confidence, method=METHOD), None)
 
 

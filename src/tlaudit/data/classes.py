@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from tlaudit.data.class_map import read_class_map
-from tlaudit.data.folders import printable
+from tlaudit.data.folders import printable, shortened
 from tlaudit.errors import ClassMatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from tlaudit.data.class_map import Entry
@@ -97,10 +97,19 @@ class ClassNames:
 
     @functools.cached_property
     def _by_name(self) -> dict[str, list[int]]:
-        """Classes by normalised name, and by each part of a name that lists synonyms ("tench, Tinca tinca")."""
+        """Classes by the normalised names under which folders are known here: as they are printed."""
+        return self._spelt(printable)
+
+    @functools.cached_property
+    def _by_raw_name(self) -> dict[str, list[int]]:
+        """Classes by normalised name as the checkpoint writes it, which a user's map may repeat."""
+        return self._spelt(str)
+
+    def _spelt(self, spell: Callable[[str], str]) -> dict[str, list[int]]:
+        """Classes by name, and by each part of a name that lists synonyms ("tench, Tinca tinca")."""
         table: dict[str, list[int]] = defaultdict(list)
         for index, name in enumerate(self.names or ()):
-            spellings = {_normalise(spelling) for spelling in (name, *name.split(", "))}
+            spellings = {_normalise(spell(spelling)) for spelling in (name, *name.split(", "))}
             if self.wordnet_ids is not None and index in _IMAGENET_HOMONYMS:
                 spellings.add(_IMAGENET_HOMONYMS[index])
             for spelling in spellings:
@@ -112,7 +121,8 @@ class ClassNames:
         found: dict[int, How] = {}
         if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and int(text) < self.count:
             found[int(text)] = "index"
-        for index in self._by_name.get(_normalise(text), ()):
+        key = _normalise(text)
+        for index in self._by_name.get(key) or self._by_raw_name.get(key) or ():
             found.setdefault(index, "name")
         if self.wordnet_ids is not None and text.lower() in self.wordnet_ids:
             found.setdefault(self.wordnet_ids.index(text.lower()), "wordnet id")
@@ -128,7 +138,7 @@ class ClassNames:
         return " or ".join(self._describe(index) for index in indices)
 
     def _describe(self, index: int) -> str:
-        name = None if self.names is None else printable(self.names[index])
+        name = None if self.names is None else shortened(printable(self.names[index]))
         return " ".join(str(fact) for fact in (index, name, self.wordnet_id(index)) if fact is not None)
 
 
@@ -213,7 +223,7 @@ def _ambiguous(found: Mapping[str, Mapping[int, How]], classes: ClassNames) -> s
     folders = [folder for folder, candidates in found.items() if len(candidates) > 1]
     if not folders:
         return ""
-    shown = [f"{folder!r} (class {classes.describe(found[folder])})" for folder in folders[:SHOWN]]
+    shown = [f"{shortened(folder)!r} (class {classes.describe(found[folder])})" for folder in folders[:SHOWN]]
     verb = "1 folder may be" if len(folders) == 1 else f"{len(folders)} folders may be"
     return f"{verb} more than one class: {_first(shown, len(folders))}"
 
@@ -225,26 +235,26 @@ def _shared(found: Mapping[str, Mapping[int, How]], classes: ClassNames) -> str:
         if len(candidates) == 1:
             claims[next(iter(candidates))].append(folder)
     clashes = [
-        f"{' and '.join(map(repr, folders))} (class {classes.describe([index])})"
+        f"{_named(folders, ' and ')} (class {classes.describe([index])})"
         for index, folders in claims.items()
         if len(folders) > 1 and any(found[folder][index] != "class map" for folder in folders)
     ]
     return f"several folders show the same class: {_first(clashes, len(clashes))}" if clashes else ""
 
 
-def _first(shown: Sequence[str], total: int) -> str:
+def _first(shown: Sequence[str], total: int, between: str = ", ") -> str:
     """Join the first few of a number of things, and say how many more there are."""
     shown = shown[:SHOWN]
-    return ", ".join(shown) + (f" and {total - len(shown)} more" if total > len(shown) else "")
+    return between.join(shown) + (f" and {total - len(shown)} more" if total > len(shown) else "")
 
 
-def _named(folders: Sequence[str]) -> str:
-    return _first([repr(folder) for folder in folders[:SHOWN]], len(folders))
+def _named(folders: Sequence[str], between: str = ", ") -> str:
+    return _first([repr(shortened(folder)) for folder in folders[:SHOWN]], len(folders), between)
 
 
 def _with_nearest(text: str, classes: ClassNames) -> str:
-    near = classes.nearest(text)
-    return f"{text!r} (nearest: {', '.join(map(printable, near))})" if near else repr(text)
+    near = [shortened(printable(name)) for name in classes.nearest(text)]
+    return f"{shortened(text)!r} (nearest: {', '.join(near)})" if near else repr(shortened(text))
 
 
 def _resolve_map(path: Path, folders: Sequence[str], classes: ClassNames) -> dict[str, int]:
@@ -252,7 +262,7 @@ def _resolve_map(path: Path, folders: Sequence[str], classes: ClassNames) -> dic
     indices = {folder: _resolve_entry(entry, classes) for folder, entry in read_class_map(path).items()}
     strangers = sorted(indices.keys() - set(folders))
     if strangers:
-        log.warning("class map %s: no such folder: %s", path, _named(strangers))
+        log.warning("class map %s: no such folder: %s", printable(str(path)), _named(strangers))
     return indices
 
 
@@ -263,7 +273,7 @@ def _resolve_entry(entry: Entry, classes: ClassNames) -> int:
         candidates = list(classes.find(entry.written))
     if len(candidates) > 1:
         meant = classes.describe(candidates)
-        raise ClassMatchError(f"{entry.place}: {entry.written!r} may be class {meant}: give the index")
+        raise ClassMatchError(f"{entry.place}: {shortened(str(entry.written))!r} may be class {meant}: give the index")
     if not candidates:
         wrong = _with_nearest(entry.written, classes) if isinstance(entry.written, str) else entry.written
         expected = f"the name of a class or an index from 0 to {classes.count - 1}"
@@ -295,7 +305,7 @@ def target_labels(
         ClassMatchError: If a folder fits no class, or no set has as many folders as there are classes.
     """
     if names is not None:
-        exact = {name: index for index, name in enumerate(names)}
+        exact = {printable(name): index for index, name in enumerate(names)}
         if len(exact) == len(names) and exact.keys() >= set(val_folders):
             return {folder: exact[folder] for folder in val_folders}
         classes = ClassNames.of_model(num_classes, names)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import os
 import re
-import secrets
-import shutil
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from PIL import Image
 
 from tlaudit.data.folders import printable
+from tlaudit.data.whole_folders import put_back, put_in_place
 from tlaudit.errors import DataError, UsageError
+from tlaudit.files import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,6 +58,8 @@ class CompositeRow(NamedTuple):
 def refuse_folder(path: Path) -> None:
     """Find out before the work starts that composites cannot be written to a folder; nothing is made yet.
 
+    Composites of an earlier run that a later one had set aside when it was killed are put back.
+
     Args:
         path: Does not exist yet, is an empty folder, or holds the composites of an earlier run, which are replaced;
             nothing else of the user's ever is.
@@ -67,15 +69,13 @@ def refuse_folder(path: Path) -> None:
     """
     where = printable(str(path))
     try:
-        if Path.cwd().is_relative_to(path.resolve()):
+        target = _followed(path)
+        if Path.cwd().is_relative_to(target):
             raise UsageError(f"{where}: this folder is in use; name one below it for the composites")
+        put_back(target)
         if path.is_dir():
-            stranger = next((entry for entry in path.iterdir() if not _is_ours(entry)), None)
-            if stranger is not None:
-                raise UsageError(
-                    f"{where}: expected a new or empty folder for the composites, or one of an earlier run; this one "
-                    f"holds {printable(stranger.name)}"
-                )
+            if told := _strangers(path):
+                raise UsageError(told)
         elif os.path.lexists(path):
             raise UsageError(f"{where}: expected a folder for the composites, this is a file")
         root = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
@@ -84,6 +84,22 @@ def refuse_folder(path: Path) -> None:
             raise UsageError(f"{where}: composites cannot be written there: {printable(str(root))} {reason}")
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def _followed(path: Path) -> Path:
+    """What a link leads to; a link that leads to itself stays one."""
+    return Path(os.path.realpath(path))
+
+
+def _strangers(path: Path) -> str:
+    """Say that a folder holds something else than the composites of an earlier run; nothing where it does not."""
+    stranger = next((entry for entry in sorted(path.iterdir()) if not _is_ours(entry)), None)
+    if stranger is None:
+        return ""
+    return (
+        f"{printable(str(path))}: expected a new or empty folder for the composites, or one of an earlier run; "
+        f"this one holds {printable(stranger.name)}"
+    )
 
 
 def _is_ours(entry: Path) -> bool:
@@ -114,18 +130,18 @@ class CompositeFolder:
             path: As `refuse_folder` wants it. Missing parents are made.
 
         Raises:
-            UsageError: If the folder holds other files, is a file, or cannot be made or written to.
+            UsageError: If the folder holds other files, is a file, or cannot be written to.
+            DataError: If it cannot be made, as on a full disk.
         """
         refuse_folder(path)
         # A link stays a link; what it leads to is replaced.
-        self._target = path.resolve()
-        self._path = self._target.with_name(f".{self._target.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            self._path.mkdir(parents=True)
+        self._target = _followed(path)
+        with ExitStack() as stack, self._writing():
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._path = stack.enter_context(unfinished(self._target, folder=True))
             # A name may hold half a surrogate pair, which UTF-8 cannot.
             self._file = (self._path / MANIFEST).open("x", encoding="utf-8", errors="backslashreplace", newline="")
-        except OSError as error:
-            raise _unwritable(path, error) from error
+            self._unfinished = stack.pop_all()
         # Every text in quotes: a name may hold commas, quotes and line breaks of any kind.
         self._rows = csv.writer(self._file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         self._file.write(",".join(COLUMNS) + "\n")
@@ -155,7 +171,7 @@ class CompositeFolder:
         """Give the folder its name. A second call does nothing.
 
         Raises:
-            DataError: If it cannot be written.
+            DataError: If it cannot be written, or the folder to be replaced holds other files by now.
         """
         if self._file.closed:
             return
@@ -163,13 +179,11 @@ class CompositeFolder:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            if self._target.exists():
-                earlier = self._path.with_name(f"{self._path.name}.earlier")
-                self._target.rename(earlier)
-                self._path.rename(self._target)
-                shutil.rmtree(earlier)
-            else:
-                self._path.rename(self._target)
+            # Hours may have passed since it was looked at.
+            if self._target.is_dir() and (told := _strangers(self._target)):
+                raise DataError(told)
+            put_in_place(self._path, self._target)
+        self._unfinished.close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -192,4 +206,4 @@ class CompositeFolder:
             # On a full disk closing fails as writing did, and that has been told already.
             with suppress(OSError):
                 self._file.close()
-            shutil.rmtree(self._path, ignore_errors=True)
+            self._unfinished.close()

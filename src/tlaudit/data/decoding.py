@@ -15,19 +15,23 @@ worker process started afresh is ready in a fraction of a second.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import hashlib
 import io
+import logging
 import os
+import re
 import stat
 import struct
 import warnings
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError, _imaging
 from PIL.Image import Resampling, Transpose
 
 from tlaudit.data.locations import piece_of
@@ -43,6 +47,9 @@ MAX_PIXELS = 89_478_485
 
 MAX_FILE_BYTES = 1 << 30
 """Largest file read into memory: an uncompressed 16-bit RGBA picture of `MAX_PIXELS` is smaller."""
+
+MOST_SCANS = 500
+"""Scans of a JPEG that are decoded; each goes over all the picture, and a hundred bytes are enough for one."""
 
 _READ_AT_ONCE = 1 << 20
 
@@ -71,6 +78,10 @@ _SIGNATURES = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
 )
+
+_SCAN, _END_OF_IMAGE = b"\xff\xda", 0xD9
+# What begins a segment, or ends the picture: no zero stuffed into coded pixels, and no marker that stands alone.
+_MARKER = re.compile(rb"\xff+[^\xff\x00\x01\xd0-\xd8]")
 
 _RESAMPLING = {
     "nearest": Resampling.NEAREST,
@@ -206,16 +217,33 @@ def _sha256(stream: io.RawIOBase, size: int) -> str:
 
 @contextmanager
 def _pinned_pillow() -> Iterator[list[warnings.WarningMessage]]:
-    """Make Pillow behave alike in every process: remarks are collected, a bomb is an error, a truncated file too."""
-    lenient = ImageFile.LOAD_TRUNCATED_IMAGES
+    """Make Pillow behave alike in every process: remarks are collected, a bomb is an error, a truncated file too.
+
+    What is wrong with a file is said once, as the reason to leave it out, and not beside it on stderr.
+    """
+    lenient, most, logger = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS, logging.getLogger("PIL")
+    level = logger.level
+    _silence_libtiff()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MAX_PIXELS
+        logger.setLevel(logging.CRITICAL + 1)
         try:
             yield caught
         finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = lenient
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = lenient, most
+            logger.setLevel(level)
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Keep libtiff, which writes to stderr whatever it finds odd in a file, from doing so in this process."""
+    with suppress(OSError, AttributeError):  # where Pillow's library cannot be reached, it goes on
+        library = ctypes.CDLL(_imaging.__file__)
+        for silence in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            silence.argtypes, silence.restype = [ctypes.c_void_p], ctypes.c_void_p
+            silence(None)
 
 
 def _decode_into(data: bytes, file: str, geometries: Sequence[Geometry], rows: Sequence[Pixels]) -> str | None:
@@ -229,7 +257,8 @@ def _decode_into(data: bytes, file: str, geometries: Sequence[Geometry], rows: S
     except Refused as refusal:
         return str(refusal)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        return f"decompression bomb: {error}"
+        # Of Pillow's message the size; its limit is twice the one that holds here.
+        return f"decompression bomb: {str(error).partition(' exceeds')[0]}, more than the {MAX_PIXELS} allowed"
     except MemoryError:
         return "decoding it needs more memory than there is"
     except UnidentifiedImageError:
@@ -270,6 +299,8 @@ def decode(data: bytes, promised: str) -> Image.Image:
     if found != promised:
         named = found or f"no {', '.join(dict.fromkeys(EXTENSIONS.values()))}"
         raise Refused(f"the name says {promised}, the content is {named}")
+    if promised == "JPEG" and data.count(_SCAN) > MOST_SCANS and (scans := _scans(data)) > MOST_SCANS:
+        raise Refused(f"decompression bomb: a JPEG of {scans} scans, more than the {MOST_SCANS} allowed")
     with Image.open(io.BytesIO(data), formats=(promised,)) as image:
         width, height = image.size
         if width < 1 or height < 1:
@@ -280,6 +311,17 @@ def decode(data: bytes, promised: str) -> Image.Image:
         rgb = _to_rgb(image)
         turn = _UPRIGHT.get(_orientation(image))
         return rgb if turn is None else rgb.transpose(turn)
+
+
+def _scans(data: bytes) -> int:
+    """Count the scans of a JPEG up to the end of its first picture; thumbnails and what follows it may hold more."""
+    at, scans = 2, 0
+    while marker := _MARKER.search(data, at):
+        if data[marker.end() - 1] == _END_OF_IMAGE:
+            break
+        scans += marker[0][-1:] == _SCAN[1:]
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    return scans
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

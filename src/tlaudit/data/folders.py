@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 SHARD = ".tar"
 """How the name of a shard ends."""
 
+MOST_NAME_CHARACTERS = 4096
+"""Longer names in shards and manifests are refused, as a file system would."""
+
 _ARCHIVER_LITTER = "__MACOSX"
+_SHOWN_CHARACTERS = 1024
 
 
 @dataclass
@@ -74,9 +78,14 @@ def _escape(character: str) -> str:
         return character
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
-        # A byte that is no UTF-8, as Python smuggles it through a string.
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+        # A byte that is no UTF-8, as Python smuggles it through a string; the character of that number is another name.
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def shortened(text: str) -> str:
+    """What a message shows of a text: all of it, unless it is longer than the printed name of any file on a disk."""
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def is_hidden(name: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlaudit.data.folders import SHARD, Listing, list_images, printable
@@ -14,7 +16,6 @@ from tlaudit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +33,35 @@ _SHOWN = 3
 
 def is_set(path: Path) -> bool:
     """Whether images may be looked for there: a folder, or a file or pattern of the kinds taken."""
-    if path.is_dir():
-        return True
-    if path.exists():
-        return path.suffix.lower() in (SHARD, *MANIFESTS)
-    return is_pattern(path)
+    mode = _mode(path)
+    if mode is None:
+        return is_pattern(path)
+    return stat.S_ISDIR(mode) or path.suffix.lower() in (SHARD, *MANIFESTS)
 
 
 def is_pattern(path: Path) -> bool:
     """Whether a path stands for several shards, such as ``train-{0000..0031}.tar``, and is none itself."""
-    return path.suffix.lower() == SHARD and _BRACES.search(os.fspath(path)) is not None and not path.exists()
+    return path.suffix.lower() == SHARD and _BRACES.search(os.fspath(path)) is not None and _mode(path) is None
 
 
 def what_is(path: Path) -> str:
     """What lies where a set of images should, for a message."""
-    return f"a {'folder' if path.is_dir() else 'file'}" if path.exists() else "nothing of that name"
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return "a link that leads nowhere" if os.path.lexists(path) else "nothing of that name"
+    except OSError as error:
+        return f"what cannot be looked at ({error.strerror})"
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
+    return kinds.get(stat.S_IFMT(mode), "neither a folder nor a regular file")
+
+
+def _mode(path: Path) -> int | None:
+    """What kind of thing a path is, links followed; None where nothing is, or nothing can be seen."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return None
 
 
 def set_in(folder: Path, name: str) -> Path | None:
@@ -70,16 +85,16 @@ def listing_of(root: Path) -> Listing:
         UsageError: If it is none of these, or a manifest is malformed.
         DataError: If it cannot be read.
     """
-    name, where = root.name.lower(), printable(str(root))
-    if root.is_dir():
+    name, where, mode = root.name.lower(), printable(str(root)), _mode(root)
+    if mode is not None and stat.S_ISDIR(mode):
         return _in_folder(root)
     if is_pattern(root):
         return _in_pattern(root)
-    if root.is_file() and root.suffix.lower() in MANIFESTS:
+    if mode is not None and stat.S_ISREG(mode) and root.suffix.lower() in MANIFESTS:
         return list_manifest(root)
-    if root.exists() and root.suffix.lower() == SHARD:
+    if mode is not None and root.suffix.lower() == SHARD:
         return list_shards(os.fspath(root.parent), [root.name])
-    if root.exists() and name.endswith(_COMPRESSED):
+    if mode is not None and name.endswith(_COMPRESSED):
         raise UsageError(f"{where}: expected {KINDS}, got a compressed archive; unpack it to {SHARD}, or to a folder")
     raise UsageError(f"{where}: expected {KINDS}, got {what_is(root)}")
 
@@ -113,8 +128,14 @@ def _in_pattern(pattern: Path) -> Listing:
             f"{where}: stands for {len(paths)} shards, of which {len(missing)} are missing: "
             f"{', '.join(missing[:_SHOWN])}{more}"
         )
-    base = os.path.commonpath([os.path.dirname(path) for path in paths]) if len(paths) else ""  # noqa: PTH120
-    return list_shards(base, [os.path.relpath(path, base or ".") for path in paths])
+    try:
+        base = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+        # By the parts of the names, because ".." behind a link is not the folder above the link.
+        names = [os.fspath(Path(path).relative_to(base)) for path in paths]
+    except ValueError:
+        # Some are absolute, others are not: each is called as it is written.
+        base, names = "", paths
+    return list_shards(base, names)
 
 
 def expanded(pattern: str) -> list[str]:

@@ -8,7 +8,7 @@ from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlaudit.data.decoding import EXTENSIONS, extension
-from tlaudit.data.folders import Listing, printable
+from tlaudit.data.folders import MOST_NAME_CHARACTERS, Listing, printable, shortened
 from tlaudit.data.items import Items, Roll, repeated, shorthand
 from tlaudit.errors import DataError, UsageError
 
@@ -125,9 +125,10 @@ def _of_parquet(manifest: Path, where: str) -> Iterator[_Row]:
                 for row in zip(*read, strict=True):
                     number += 1
                     yield _Row(f"row {number}", row[0], row[1] if len(row) > 1 else None)
-    except (pa.ArrowException, OSError) as error:
-        # Errors of the system and of a broken page are both OSErrors; the latter have no number.
-        reason = getattr(error, "strerror", None) or printable(" ".join(str(error).split()))
+    except (pa.ArrowException, OSError, ValueError, ArithmeticError) as error:
+        # Errors of the system and of a broken page are both OSErrors; the latter have no number. Text that is no UTF-8,
+        # and days beyond all calendars, are found when they become values of Python's.
+        reason = getattr(error, "strerror", None) or shortened(printable(" ".join(str(error).split())))
         raise DataError(f"{where}: cannot be read as Parquet: {reason}") from None
 
 
@@ -138,14 +139,16 @@ def _columns(names: Sequence[str], where: str) -> _Columns:
         what: [number for number, name in enumerate(there) if name in known]
         for what, known in (("image", PATH_COLUMNS), ("class", CLASS_COLUMNS))
     }
-    shown = ", ".join(printable(str(name)) for name in names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+    shown = shortened(
+        ", ".join(printable(str(name)) for name in names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+    )
     if not found["image"]:
         raise UsageError(
             f"{where}: expected a column with the paths of images, {_either(PATH_COLUMNS)}; there are: {shown}"
         )
     for what, numbers in found.items():
         if len(numbers) > 1:
-            several = " and ".join(printable(str(names[number])) for number in numbers)
+            several = shortened(" and ".join(printable(str(names[number])) for number in numbers[:_SHOWN]))
             raise UsageError(
                 f"{where}: expected one column for the {what}, got {several}; rename those that do not say it "
                 f"(there are: {shown})"
@@ -158,6 +161,7 @@ def _path(row: _Row, where: str) -> str:
         odd = isinstance(row.path, str) and "\0" in row.path
         got = "a character that no path holds" if odd else "none" if isinstance(row.path, str) else "no text"
         raise UsageError(f"{where}: {row.place}: expected the path of an image, got {got}")
+    _require_short(row.path, row, where)
     return row.path
 
 
@@ -168,7 +172,16 @@ def _label(row: _Row, where: str) -> str | None:
     if isinstance(row.label, bool) or not isinstance(row.label, int | str):
         got = type(row.label).__name__
         raise UsageError(f"{where}: {row.place}: expected a class as a whole number or text, got {got}")
+    _require_short(str(row.label), row, where)
     return printable(str(row.label).strip()) or None
+
+
+def _require_short(text: str, row: _Row, where: str) -> None:
+    if len(text) > MOST_NAME_CHARACTERS:
+        raise UsageError(
+            f"{where}: {row.place}: expected paths and classes of at most {MOST_NAME_CHARACTERS} characters, "
+            f"got {len(text)}"
+        )
 
 
 def _either(names: Sequence[str]) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import importlib.util
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from tlaudit.errors import UsageError
+from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tlaudit.records import Cell
@@ -97,19 +98,51 @@ class RowFile:
         self._writer: _Writer | None = None
 
     def __enter__(self) -> Self:
-        """Open the file under a temporary name."""
-        temporary = self._stack.enter_context(replacing(self._path))
-        writer: _Writer = _WRITERS[self._path.suffix.lower()](temporary, self._columns)
-        self._stack.callback(writer.close)
-        self._writer = writer
+        """Open the file under a temporary name.
+
+        Raises:
+            DataError: If it cannot be made, as on a full disk.
+        """
+        with contextlib.ExitStack() as stack, self._writing():
+            temporary = stack.enter_context(replacing(self._path))
+            writer: _Writer = _WRITERS[self._path.suffix.lower()](temporary, self._columns)
+            stack.push(functools.partial(_closed, writer))
+            self._writer, self._stack = writer, stack.pop_all()
         return self
 
     def add(self, rows: Iterable[Mapping[str, Cell]]) -> None:
-        """Write rows, cells by column name."""
+        """Write rows, cells by column name.
+
+        Raises:
+            DataError: If they cannot be written.
+        """
         if self._writer is None:
             raise RuntimeError("rows are written inside a with statement")
-        self._writer.write(list(rows))
+        kept = list(rows)
+        with self._writing():
+            self._writer.write(kept)
 
     def __exit__(self, *raised: Any) -> None:
-        """Give the file its name, or remove it where an exception flies."""
-        self._stack.__exit__(*raised)
+        """Give the file its name, or remove it where an exception flies.
+
+        Raises:
+            DataError: If it cannot be written to its end.
+        """
+        with self._writing():
+            self._stack.__exit__(*raised)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"{self._path}: rows cannot be written: {error.strerror or error}") from error
+
+
+def _closed(writer: _Writer, kind: type[BaseException] | None, *_: object) -> None:
+    try:
+        writer.close()
+    except OSError:
+        # On a full disk closing fails as writing did, and that flies already.
+        if kind is None:
+            raise

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from tlaudit.data.decoding import EXTENSIONS, extension
-from tlaudit.data.folders import Listing, is_hidden, printable
+from tlaudit.data.folders import MOST_NAME_CHARACTERS, Listing, is_hidden, printable
 from tlaudit.data.items import Items, Member, Roll, repeated, shorthand
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ JSON_KEYS = ("label", "cls", "class")
 
 MOST_CLASS_BYTES = {CLASS_FILE: 1 << 10, JSON_FILE: 1 << 20}
 """Larger ones are not read."""
-
-MOST_NAME_CHARACTERS = 4096
-"""Longer names of members are refused, as a file system would."""
 
 _BLOCK = 512
 _PADDING = 1 << 16
@@ -247,6 +244,8 @@ def _class_of_json(data: bytes) -> tuple[str | None, str]:
         return None, f"says no class: expected one {key}, got several that differ"
     if isinstance(said, bool) or not isinstance(said, int | str) or not str(said).strip():
         return None, f"says no class: expected an index or a name as {key}"
+    if len(str(said)) > MOST_NAME_CHARACTERS:
+        return None, f"says no class: expected at most {MOST_NAME_CHARACTERS} characters as {key}"
     return str(said).strip(), ""
 
 

@@ -7,6 +7,7 @@ nothing of torch or of any device, whatever the start method of processes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -103,12 +104,24 @@ def _decode_in_workers(
 ) -> Generator[Work]:
     context = multiprocessing.get_context()
     slot_bytes = sum(_bytes_of(geometry, batch_size) for geometry in geometries)
-    slots = [context.RawArray("B", slot_bytes) for _ in range(SLOTS_PER_WORKER * workers)]
+    others = multiprocessing.active_children()
+    try:
+        slots = [context.RawArray("B", slot_bytes) for _ in range(SLOTS_PER_WORKER * workers)]
+        stop = context.RawValue("b", 0)
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (slots, tuple(geometries), batch_size, stop))
+        _submit(pool, 0, ())  # starts the processes
+    except OSError as error:
+        # Room may go between asking and taking, semaphores lie on /dev/shm alone, and processes may be limited. Those
+        # that were started would wait for work for ever, and this one for them.
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        log.warning("no processes to decode images (%s): that is done in the main process", error.strerror or error)
+        yield from _decode_here(batches, geometries)
+        return
     buffers = [_views(slot, geometries, batch_size) for slot in slots]
-    stop = context.RawValue("b", 0)
     todo = iter(batches)
     running: deque[tuple[int, Future[DecodedBatch]]] = deque()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (slots, tuple(geometries), batch_size, stop))
     try:
         for number, files in zip(range(len(slots)), todo, strict=False):
             running.append((number, _submit(pool, number, files)))
@@ -131,10 +144,26 @@ def _decode_in_workers(
 
 
 def _submit(pool: ProcessPoolExecutor, number: int, files: Sequence[str]) -> Future[DecodedBatch]:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _deaf():
         # Python warns of forking with threads about, which torch always has. These children take no lock of theirs.
         warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
         return pool.submit(_fill_slot, number, tuple(files))
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that are started begin without hearing Ctrl-C, which reaches the whole group of processes.
+
+    The main one decides, and ends the workers. It hears what came meanwhile as soon as they are started.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _bytes_of(geometry: Geometry, rows: int) -> int:
@@ -177,7 +206,7 @@ _bench: list[_Bench] = []
 
 
 def _start_worker(slots: Sequence[Any], geometries: Sequence[Geometry], batch_size: int, stop: Any) -> None:
-    # Ctrl-C reaches the whole group of processes; the main one decides, and ends the workers.
+    # Where signals cannot be kept from a process before it begins.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -54,7 +54,7 @@ def top_pixels(maps: Tensor, region: Tensor, percentile: float = 80.0) -> TopPix
     region share the highest value, nothing lies above the percentile either: the mask is empty, the map not dead.
 
     Args:
-        maps: Attribution maps, ``(N, H, W)`` float32 or float64, any unit, without NaN inside the regions.
+        maps: Attribution maps, ``(N, H, W)`` of any floating type, any unit, without NaN inside the regions.
         region: Pixels that count, ``(N, H, W)`` bool, at least one for each map, on the same device.
         percentile: q, in [0, 100).
 
@@ -63,7 +63,8 @@ def top_pixels(maps: Tensor, region: Tensor, percentile: float = 80.0) -> TopPix
         rounded up.
 
     Raises:
-        ShapeError: If the shapes differ, the region is not a mask, or a region is empty.
+        ShapeError: If the shapes differ, the maps are not of a floating type, the region is not a mask, or a region is
+            empty.
         MeasureError: If the percentile is outside [0, 100), or a map holds NaN.
 
     Example:
@@ -75,6 +76,11 @@ def top_pixels(maps: Tensor, region: Tensor, percentile: float = 80.0) -> TopPix
         raise ShapeError(
             "expected maps and regions of one shape (images, height, width), got "
             f"{tuple(maps.shape)} and {tuple(region.shape)}"
+        )
+    if not maps.is_floating_point() or region.dtype != torch.bool:
+        raise ShapeError(
+            "expected maps of a floating type and masks, got "
+            f"{' and '.join(str(one.dtype).removeprefix('torch.') for one in (maps, region))}"
         )
     if not 0 <= percentile < 100:
         raise MeasureError(f"the percentile must lie in [0, 100), got {percentile}")
@@ -193,7 +199,10 @@ def _order_statistic(values: Tensor, ranks: Tensor) -> Tensor:
 
 
 def _selected(values: Tensor, rank: int) -> Tensor:
-    """Of each row the value with `rank` below it; on the CPU numpy selects several times as fast as torch."""
-    if values.device.type == "cpu":
+    """Of each row the value with `rank` below it; on the CPU numpy selects several times as fast as torch.
+
+    Of bfloat16, which numpy does not know, torch selects.
+    """
+    if values.device.type == "cpu" and values.dtype != torch.bfloat16:
         return torch.from_numpy(np.partition(values.numpy(), rank, axis=1)[:, rank])
     return values.kthvalue(rank + 1, dim=1).values

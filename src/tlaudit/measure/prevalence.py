@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.errors import MeasureError, ShapeError
+from tlaudit.errors import DegenerateError, MeasureError, ShapeError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,7 @@ def prevalence(scores: Tensor, k: int) -> Tensor:
     Raises:
         ShapeError: If `scores` is not a matrix.
         MeasureError: If k is outside [1, K].
+        DegenerateError: If a score is NaN, which has no place among others.
 
     Example:
         >>> scores = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.4, 0.1]])
@@ -44,8 +45,12 @@ def prevalence(scores: Tensor, k: int) -> Tensor:
     classes = scores.shape[1]
     if not 1 <= k <= classes:
         raise MeasureError(f"k must lie between 1 and the number of classes ({classes}), got {k}")
-    top = scores.topk(k, dim=1).indices
-    return torch.bincount(top.flatten().cpu(), minlength=classes)
+    highest = scores.topk(k, dim=1)
+    # NaN comes before all numbers.
+    broken = int(highest.values[:, 0].isnan().sum())
+    if broken:
+        raise DegenerateError(f"the scores of {broken} of {len(scores)} images hold NaN")
+    return torch.bincount(highest.indices.flatten().cpu(), minlength=classes)
 
 
 def default_v_lo(images: int, fraction: float = 0.001) -> int:
@@ -112,7 +117,7 @@ def class_means(values: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, T
     """Average a value per image over the images of each class.
 
     Args:
-        values: One value per image, ``(N,)``.
+        values: One value per image, ``(N,)``, finite.
         labels: Class index of each image, ``(N,)`` int64 in [0, classes).
         classes: Number of classes, K.
 
@@ -121,6 +126,8 @@ def class_means(values: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, T
 
     Raises:
         ShapeError: If there is not one label for each value.
+        MeasureError: If a label is outside [0, classes).
+        DegenerateError: If a value is NaN or infinite.
 
     Example:
         >>> means, counts = class_means(torch.tensor([0.5, 1.0, 0.25]), torch.tensor([0, 0, 2]), 3)
@@ -129,6 +136,14 @@ def class_means(values: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, T
     """
     if values.ndim != 1 or values.shape != labels.shape:
         raise ShapeError(f"one label a value is needed, got shapes {tuple(values.shape)} and {tuple(labels.shape)}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise MeasureError(
+            f"labels must lie between 0 and the number of classes ({classes}), got {int(labels.min())} to "
+            f"{int(labels.max())}"
+        )
+    broken = int((~values.isfinite()).sum())
+    if broken:
+        raise DegenerateError(f"{broken} of {len(values)} values are NaN or infinite")
     counts = torch.bincount(labels, minlength=classes)
     sums = torch.zeros(classes, dtype=torch.float64).index_add_(0, labels, values.double())
     return sums / counts, counts

@@ -33,6 +33,9 @@ MOST_FOLDS = 5
 
 _MOST_STEPS = 1000
 
+_LARGEST = 1e100
+"""Larger features are refused: the square of what they differ by may overflow in float64."""
+
 
 @dataclass(frozen=True, eq=False)
 class Probe:
@@ -142,7 +145,8 @@ def linear_probe(features: Tensor, labels: Tensor, test_features: Tensor, test_l
     Raises:
         ShapeError: If a tensor is not as documented, there is no test image, or D differs.
         MeasureError: If a class to test has no image to fit to.
-        DegenerateError: If there are fewer than two classes, or features that are not finite.
+        DegenerateError: If there are fewer than two classes, or features that are not finite, or too large to
+            be squared.
 
     Example:
         >>> features = torch.tensor([[0.0, 1.0], [1.0, 5.0], [0.0, 3.0], [1.0, 2.0]])
@@ -185,7 +189,8 @@ def fit_linear(features: Tensor, labels: Tensor, seed: int) -> Linear:
 
     Raises:
         ShapeError: If a tensor is not as documented.
-        DegenerateError: If there are fewer than two classes, or features that are not finite.
+        DegenerateError: If there are fewer than two classes, or features that are not finite, or too large to
+            be squared.
 
     Example:
         >>> features = torch.tensor([[0.0, 1.0], [1.0, 5.0], [0.0, 3.0], [1.0, 2.0]])
@@ -283,10 +288,11 @@ def _checked(features: Tensor, labels: Tensor, purpose: str) -> tuple[Rows, Labe
     if len(labels) != len(features):
         raise ShapeError(f"expected a label for each of {len(features)} images to {purpose}, got {len(labels)}")
     rows = features.detach().cpu().double()
-    broken = int((~rows.isfinite().all(dim=1)).sum())
+    broken = int((~(rows.abs() <= _LARGEST).all(dim=1)).sum())
     if broken:
         raise DegenerateError(
-            f"the features of {broken} of {len(rows)} images to {purpose} hold NaN or infinite values"
+            f"the features of {broken} of {len(rows)} images to {purpose} hold NaN or infinite values, or such above "
+            f"{_LARGEST:g}"
         )
     return rows.numpy(), labels.cpu().long().numpy()
 

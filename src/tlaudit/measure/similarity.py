@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
 
@@ -28,14 +28,30 @@ _COLUMNS_ELSEWHERE = 2**22
 _CELLS_AT_ONCE = 2_000_000  # 16 MB of float64: bounds the memory of the resamples, whatever the number of minibatches
 
 
+class CkaParts(NamedTuple):
+    """All that an accumulator took in, of B minibatches: stages of the first network come first in a row of both.
+
+    Attributes:
+        images: n of each minibatch, ``(B,)`` int64.
+        across: HSIC1(K, L) of each stage of the first network with each of the second, ``(B, S1, S2)`` float64.
+        own: HSIC1 of each stage with itself, ``(B, S1 + S2)``; NaN where its Gram matrix is not finite.
+        floor: What that could come to by rounding alone, ``(B, S1 + S2)``.
+    """
+
+    images: Tensor
+    across: Tensor
+    own: Tensor
+    floor: Tensor
+
+
 class _Minibatch(NamedTuple):
-    """What is kept of one minibatch; where all stages share a row, those of the first network come first.
+    """What is kept of one minibatch, a row of `CkaParts`.
 
     Attributes:
         images: n.
-        across: HSIC1(K, L) of each stage of the first network with each of the second, ``(S1, S2)``.
-        own: HSIC1 of each stage with itself, ``(S1 + S2,)``; NaN where its Gram matrix is not finite.
-        floor: What that could come to by rounding alone, ``(S1 + S2,)``.
+        across: ``(S1, S2)``.
+        own: ``(S1 + S2,)``.
+        floor: ``(S1 + S2,)``.
     """
 
     images: int
@@ -189,34 +205,41 @@ class CkaAccumulator:
         pairs = n * (n - 3)
         self._minibatches.append(_Minibatch(n, across / pairs, own / pairs, floor / pairs))
 
-    def merge(self, other: CkaAccumulator) -> None:
-        """Take in the minibatches of another process; the order of merging matters to rounding only.
+    def parts(self) -> CkaParts:
+        """Give all that was taken in, in the order in which it came."""
+        one, two = len(self._first), len(self._second)
+        shapes = ((one, two), (one + two,), (one + two,))
+        rows: list[list[Tensor]] = [[torch.empty(0, *shape, dtype=torch.float64)] for shape in shapes]
+        for _, *numbers in self._minibatches:
+            for row, number in zip(rows, numbers, strict=True):
+                row.append(number[None])
+        images = torch.tensor([minibatch.images for minibatch in self._minibatches], dtype=torch.int64)
+        return CkaParts(images, *(torch.cat(row) for row in rows))
+
+    @classmethod
+    def of_parts(cls, first: Sequence[str], second: Sequence[str], parts: CkaParts) -> Self:
+        """Put an accumulator together again, or several of the same stages into one.
 
         Args:
-            other: Accumulator of the same stages in the same order; left as it is.
+            first: Names of the stages of the first network.
+            second: Names of the stages of the second.
+            parts: What `parts` gave, or those of several one after the other; resampling depends on the order of the
+                minibatches.
 
         Raises:
-            ShapeError: If its stages are others.
+            ShapeError: If they are not of so many stages, or not all of as many minibatches.
         """
-        if list(other._first) != list(self._first) or list(other._second) != list(self._second):
+        found = cls(first, second)
+        count, one, two = len(parts.images), len(first), len(second)
+        expected = [(count,), (count, one, two), (count, one + two), (count, one + two)]
+        shapes = [tuple(part.shape) for part in parts]
+        if shapes != expected:
             raise ShapeError(
-                f"expected an accumulator of the stages {list(self._first)} and {list(self._second)}, "
-                f"got one of {list(other._first)} and {list(other._second)}"
+                f"expected parts of the stages {list(first)} and {list(second)}, of shapes {expected}, got {shapes}"
             )
-        self._minibatches += other._minibatches
-
-    def arrange(self, order: Sequence[int]) -> None:
-        """Put the minibatches into another order, on which resampling depends.
-
-        Args:
-            order: Their numbers as they came, each once.
-
-        Raises:
-            ShapeError: If it is no order of all of them.
-        """
-        if sorted(order) != list(range(self.batches)):
-            raise ShapeError(f"expected the numbers of {self.batches} minibatches, each once, got {list(order)}")
-        self._minibatches = [self._minibatches[number] for number in order]
+        images, *numbers = parts
+        found._minibatches = [_Minibatch(*row) for row in zip(images.tolist(), *numbers, strict=True)]
+        return found
 
     def cka(self, first: str, second: str) -> float:
         """Similarity of one stage of the first network to one of the second.

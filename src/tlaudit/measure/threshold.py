@@ -44,7 +44,7 @@ def calibrated_threshold(scores: Tensor, alpha: float) -> float:
     positive rate is measured on scores that had no part in it.
 
     Args:
-        scores: One for each image, ``(N,)``, any real numbers; N at least 1.
+        scores: One for each image, ``(N,)``, finite; N at least 1.
         alpha: Highest share of scores above the threshold, in (0, 1).
 
     Returns:
@@ -52,7 +52,7 @@ def calibrated_threshold(scores: Tensor, alpha: float) -> float:
 
     Raises:
         ShapeError: If `scores` is not a vector.
-        DegenerateError: If there is no score, or one is NaN.
+        DegenerateError: If there is no score, or one is NaN or infinite.
         MeasureError: If alpha lies outside (0, 1).
 
     Example:
@@ -64,7 +64,8 @@ def calibrated_threshold(scores: Tensor, alpha: float) -> float:
         raise ShapeError(f"expected one score for each image, (N,), got shape {tuple(scores.shape)}")
     if len(scores) == 0:
         raise DegenerateError("a threshold cannot be calibrated on no score")
-    if bool(scores.isnan().any()):
-        raise DegenerateError(f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN")
+    broken = int((~scores.isfinite()).sum())
+    if broken:
+        raise DegenerateError(f"{broken} of {len(scores)} scores are NaN or infinite")
     allowed = allowed_above(alpha, len(scores))
     return float(scores.sort(descending=True).values[allowed])

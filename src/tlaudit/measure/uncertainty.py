@@ -10,6 +10,7 @@ from scipy import stats
 from tlaudit.errors import DegenerateError, MeasureError, ShapeError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 MINIMUM_FOR_BOOTSTRAP = 5
@@ -58,7 +59,7 @@ def bootstrap_mean_interval(
     `confidence` share of those means.
 
     Args:
-        values: Independent values, ``(N,)``, any unit; N at least `MINIMUM_FOR_BOOTSTRAP`.
+        values: Independent values, ``(N,)``, any unit, finite; N at least `MINIMUM_FOR_BOOTSTRAP`.
         generator: Source of randomness; the same state gives the same interval.
         resamples: How many times to resample, at least 100.
         confidence: Coverage, in (0, 1).
@@ -69,6 +70,7 @@ def bootstrap_mean_interval(
     Raises:
         ShapeError: If `values` is not a vector of enough values.
         MeasureError: If `resamples` or `confidence` is out of range.
+        DegenerateError: If a value is NaN or infinite, or they are too large to be added up.
 
     Example:
         >>> import torch
@@ -77,19 +79,22 @@ def bootstrap_mean_interval(
         True
     """
     _check_bootstrap(values, resamples, confidence)
-    sample = values.double().cpu().numpy()
+    sample = _finite(values)
     if np.ptp(sample) == 0:  # every resample has the same mean; scipy would warn of a degenerate distribution
         return float(sample[0]), float(sample[0])
-    outcome = stats.bootstrap(
-        (sample,),
-        np.mean,
-        n_resamples=resamples,
-        batch=max(1, _CELLS_AT_ONCE // len(sample)),
-        confidence_level=confidence,
-        method="percentile",
-        rng=generator,
-    )
-    return float(outcome.confidence_interval.low), float(outcome.confidence_interval.high)
+    with np.errstate(over="ignore"):  # of the standard error, which nobody asks for
+        outcome = stats.bootstrap(
+            (sample,),
+            np.mean,
+            n_resamples=resamples,
+            batch=max(1, _CELLS_AT_ONCE // len(sample)),
+            confidence_level=confidence,
+            method="percentile",
+            rng=generator,
+        )
+    # The mean of equal values may lie beside them by its rounding.
+    low, high = np.clip(outcome.confidence_interval, sample.min(), sample.max())
+    return float(low), float(high)
 
 
 def bootstrap_ratio_interval(
@@ -105,7 +110,7 @@ def bootstrap_ratio_interval(
     Percentile bootstrap (Efron 1979) of ``mean(numerators) / mean(denominators)``, the pairs kept together.
 
     Args:
-        numerators: Values, ``(N,)``; N at least `MINIMUM_FOR_BOOTSTRAP`.
+        numerators: Values, ``(N,)``, finite; N at least `MINIMUM_FOR_BOOTSTRAP`.
         denominators: The value above 0 that belongs to each, ``(N,)``.
         generator: Source of randomness; the same state gives the same interval.
         resamples: How many times to resample, at least 100.
@@ -116,7 +121,8 @@ def bootstrap_ratio_interval(
 
     Raises:
         ShapeError: If the vectors differ in length or are too short.
-        DegenerateError: If a denominator is not above 0, so that a resample could divide by 0.
+        DegenerateError: If a denominator is not above 0, so that a resample could divide by 0; if a value is NaN or
+            infinite, or they are too large to be added up or to be divided.
         MeasureError: If `resamples` or `confidence` is out of range.
 
     Example:
@@ -129,16 +135,19 @@ def bootstrap_ratio_interval(
     _check_bootstrap(numerators, resamples, confidence)
     if denominators.shape != numerators.shape:
         raise ShapeError(f"pairs are needed, got shapes {tuple(numerators.shape)} and {tuple(denominators.shape)}")
-    if float(denominators.min()) <= 0:
+    pairs = np.stack([_finite(numerators), _finite(denominators)])
+    if pairs[1].min() <= 0:
         raise DegenerateError("the ratio of two means needs denominators above 0")
-    pairs = np.stack([numerators.double().cpu().numpy(), denominators.double().cpu().numpy()])
     ratios = np.empty(resamples)
     count = pairs.shape[1]
     at_once = max(1, _CELLS_AT_ONCE // count)
     for start in range(0, resamples, at_once):
         drawn = generator.integers(0, count, (min(at_once, resamples - start), count))
         sums = pairs[:, drawn].sum(axis=2)
-        ratios[start : start + len(drawn)] = sums[0] / sums[1]
+        with np.errstate(over="ignore"):
+            ratios[start : start + len(drawn)] = sums[0] / sums[1]
+    if not np.isfinite(ratios).all():
+        raise DegenerateError("the ratio of these means is too large for a number")
     low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
@@ -156,7 +165,7 @@ def signed_rank_p(differences: Tensor) -> float:
 
     Raises:
         ShapeError: If `differences` is not a vector.
-        DegenerateError: If no difference is other than 0.
+        DegenerateError: If no difference is other than 0, or one is NaN.
 
     Example:
         >>> import torch
@@ -166,6 +175,9 @@ def signed_rank_p(differences: Tensor) -> float:
     if differences.ndim != 1:
         raise ShapeError(f"a vector of differences is needed, got shape {tuple(differences.shape)}")
     sample = differences.double().cpu().numpy()
+    broken = int(np.isnan(sample).sum())
+    if broken:
+        raise DegenerateError(f"{broken} of {len(sample)} differences are NaN")
     sample = sample[sample != 0]
     if len(sample) == 0:
         raise DegenerateError("all differences are 0: nothing to rank")
@@ -181,6 +193,17 @@ def _check_bootstrap(values: Tensor, resamples: int, confidence: float) -> None:
             f"a bootstrap interval needs a vector of at least {MINIMUM_FOR_BOOTSTRAP} values, "
             f"got shape {tuple(values.shape)}"
         )
+
+
+def _finite(values: Tensor) -> NDArray[np.float64]:
+    """The values in float64 on the CPU, if any mean of them is a number."""
+    sample: NDArray[np.float64] = values.double().cpu().numpy()
+    broken = int((~np.isfinite(sample)).sum())
+    if broken:
+        raise DegenerateError(f"{broken} of {len(sample)} values are NaN or infinite")
+    if float(np.abs(sample).max()) > np.finfo(np.float64).max / len(sample):
+        raise DegenerateError("the values are too large to be added up")
+    return sample
 
 
 def _check_confidence(confidence: float) -> None:

@@ -10,7 +10,7 @@ from tlaudit.models.detection import detect, exact_fits
 from tlaudit.models.factories import TIMM, own_blueprint, timm_blueprint
 from tlaudit.models.families import architecture_names
 from tlaudit.models.fitting import Fit, fit
-from tlaudit.models.wording import nearest
+from tlaudit.models.wording import nearest, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,7 +56,7 @@ def identify(
     if named in architecture_names():
         return _fit_named(checkpoint, named, head, "the file's own metadata", like), ()
     # A file may say what it likes; importing code because of it would be loading it unsafely.
-    hint = f"the file says that it is {named}; give --arch if that is to be believed"
+    hint = f"the file says that it is {shown(named)}; give --arch if that is to be believed"
     try:
         found, notes = _find(checkpoint, like)
     except ArchitectureError as error:
@@ -71,7 +71,7 @@ def _find(checkpoint: Checkpoint, like: tuple[str, str, nn.Module] | None) -> tu
         if found is not None:
             return found
     try:
-        found_by_keys = detect(checkpoint.readings, checkpoint.name)
+        found_by_keys = detect(checkpoint.readings, shown(checkpoint.name, None))
     except ArchitectureError:
         found = _fit_like(checkpoint, like) if like is not None else None
         if found is None:
@@ -99,8 +99,9 @@ def blueprint_of(
         return torchvision_blueprint(name, shapes, like=like[2] if like and like[0] == name else None)
     if ":" not in name:
         raise UsageError(
-            f"--arch {arch}: torchvision has no such classifier; nearest: {nearest(name, architecture_names())}. "
-            "Your own: package.module:factory or file.py:factory; timm's: timm:NAME"
+            f"--arch {shown(arch)}: torchvision has no such classifier; nearest: "
+            f"{nearest(name, architecture_names())}. Your own: package.module:factory or file.py:factory; "
+            "timm's: timm:NAME"
         )
     return own_blueprint(arch, head)
 
@@ -120,11 +121,13 @@ def _fit_named(
         return best
     others = [one.blueprint.name for one in exact_fits(checkpoint.readings)]
     hint = f". By keys and shapes it is {' or '.join(others)}" if others else ""
-    raise MismatchError(f"{checkpoint.name}: is no {arch}, which {origin} says: {best.differences()}{hint}")
+    raise MismatchError(
+        f"{shown(checkpoint.name, None)}: is no {shown(arch)}, which {origin} says: {best.differences()}{hint}"
+    )
 
 
 def _fit_like(checkpoint: Checkpoint, like: tuple[str, str, nn.Module]) -> tuple[Fit, tuple[str, ...]] | None:
     arch, head, _ = like
     found = _best(checkpoint, arch, head, like)
-    note = f"the architecture {arch} was taken from the source network; keys and shapes fit it"
+    note = f"the architecture {shown(arch)} was taken from the source network; keys and shapes fit it"
     return (found, (note,)) if found.is_exact else None

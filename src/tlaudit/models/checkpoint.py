@@ -9,11 +9,11 @@ import hashlib
 import io
 import json
 import logging
+import os
 import pickle
 import re
 import struct
 import warnings
-import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,12 @@ import torch
 
 from tlaudit.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from tlaudit.files import write_atomically
+from tlaudit.models.file_kinds import SAFETENSORS, growing, opened, recognise, where
 from tlaudit.models.metadata import ATTRIBUTE, Metadata, from_container, from_header, to_header
 from tlaudit.models.unwrap import Reading, unwrap
-from tlaudit.models.wording import listed, nearest
+from tlaudit.models.wording import listed, shown
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = (".pt", ".pth", ".th", ".ckpt", ".safetensors")
-_SAFETENSORS = ".safetensors"
-WRITTEN = (_SAFETENSORS, ".pth")
+WRITTEN = (SAFETENSORS, ".pth")
 """Kinds of files that are written."""
 
 # What torch's unpickler and zip reader raise on damaged files, found by cutting and flipping bytes.
@@ -60,22 +58,6 @@ DAMAGE = (
     ValueError,
     pickle.UnpicklingError,
     struct.error,
-)
-_LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-_ZIP_MAGIC = b"PK\x03\x04"
-_LONGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors format
-_TAR_OFFSET = 257
-_FOREIGN = (
-    (b"version https://git-lfs", "a git-LFS pointer; fetch the real file with `git lfs pull`"),
-    (b"<!doctype", "an HTML page, as a failed download leaves behind; download it again"),
-    (b"<html", "an HTML page, as a failed download leaves behind; download it again"),
-    (b"<?xml", "an XML document"),
-    (b"\x89hdf", "an HDF5 file (Keras?); convert it to a torch state_dict"),
-    (b"\x1f\x8b", "gzip-compressed; unpack it first"),
-    (b"gguf", "a GGUF file, not an image classifier"),
-    (b"\x89png", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"{", "a JSON document"),
 )
 _BLOCKED = re.compile(r"unsupported global:? (?:GLOBAL )?([\w.]+)", re.IGNORECASE)
 
@@ -124,23 +106,21 @@ def read_checkpoint(path: str | os.PathLike[str], *, use_ema: bool = False, allo
         The tensors on the CPU in the dtype of the file, and what the file says of them.
 
     Raises:
-        UsageError: If there is no such file, it is a folder, its extension is unknown, or `use_ema` finds nothing.
+        UsageError: If there is no such file, it is a folder, a device or a pipe, its extension is unknown, or `use_ema`
+            finds nothing.
         UnsafeCheckpointError: If loading would run code and `allow_pickle` is not set.
-        CheckpointError: If it is no checkpoint, damaged, or holds no weights.
+        CheckpointError: If it is no checkpoint, damaged, changed while it is read, or holds no weights.
     """
     path = Path(path)
-    _refuse_wrong_path(path)
-    try:
-        with path.open("rb") as file:
-            # One open file for hash and weights, so that both are of the same content.
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            kind = _recognise(file, path)
-            file.seek(0)
-            read = _read_safetensors if kind == "safetensors" else _read_pickle
-            content, metadata, blocked = read(file, path, allow_pickle)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
-    unwrapped = unwrap(content, str(path), use_ema=use_ema)
+    with opened(path) as file:
+        kind = recognise(file, path)
+        # One open file for hash and weights, so that both are of the same content.
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        read = _read_safetensors if kind == "safetensors" else _read_pickle
+        content, metadata, blocked = read(file, path, allow_pickle)
+        size = os.fstat(file.fileno()).st_size
+    unwrapped = unwrap(content, where(path), use_ema=use_ema, size=size)
     notes = [*metadata.notes, *unwrapped.notes]
     if blocked:
         notes.append(f"loaded by running code of the file (--allow-pickle): {listed(blocked)}")
@@ -187,12 +167,12 @@ def write_checkpoint(
     """
     path = Path(path)
     if path.suffix not in WRITTEN:
-        raise UsageError(f"{path}: expected a name that ends in {' or '.join(WRITTEN)}")
+        raise UsageError(f"{where(path)}: expected a name that ends in {' or '.join(WRITTEN)}")
     # Clones, because the format refuses tensors that share memory.
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in state.items()}
     names = tuple(classes) if classes is not None else None
     header = to_header(Metadata(names, preprocessing, architecture, parents, recipe))
-    if path.suffix == _SAFETENSORS:
+    if path.suffix == SAFETENSORS:
         content = _in_fixed_order(safetensors.torch.save(tensors, metadata=header or None))
     else:
         plain = OrderedDict(tensors)
@@ -233,113 +213,57 @@ def read_plain(content: bytes, path: Path) -> object:
     try:
         return _load(io.BytesIO(content), weights_only=True)
     except DAMAGE as error:
-        raise CheckpointError(f"{path}: damaged, or written by another torch ({_reason(error)})") from None
-
-
-def _refuse_wrong_path(path: Path) -> None:
-    if path.is_dir():
-        raise UsageError(f"{path}: expected a checkpoint file, this is a folder")
-    if not path.exists():
-        siblings = [p.name for p in path.parent.iterdir() if p.suffix in EXTENSIONS] if path.parent.is_dir() else []
-        hint = f"; in that folder there is {nearest(path.name, sorted(siblings))}" if siblings else ""
-        raise UsageError(f"{path}: no such file{hint}. Or give torchvision:NAME[:WEIGHTS] or timm:NAME")
-    if path.suffix.lower() not in EXTENSIONS:
-        raise UsageError(f"{path}: unknown extension {path.suffix!r}; accepted are {', '.join(EXTENSIONS)}")
-
-
-def _recognise(file: IO[bytes], path: Path) -> str:
-    """Say what the file is by its content.
-
-    Raises:
-        CheckpointError: If it is nothing that can hold weights, or not what its name says.
-    """
-    file.seek(0)
-    head = file.read(512)
-    if not head:
-        raise CheckpointError(f"{path}: the file is empty")
-    is_named_safetensors = path.suffix.lower() == _SAFETENSORS
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
-        if not is_named_safetensors:
-            raise CheckpointError(f"{path}: holds safetensors; rename it to {path.stem}{_SAFETENSORS}")
-        return "safetensors"
-    by_torch = head.startswith((_ZIP_MAGIC, _LEGACY_MAGIC))
-    if by_torch and is_named_safetensors:
-        raise CheckpointError(f"{path}: named .safetensors, but was saved by torch; rename it to .pth")
-    if not by_torch:
-        raise CheckpointError(f"{path}: not a checkpoint. It looks like {_foreign(head)}")
-    return _recognise_archive(path) if head.startswith(_ZIP_MAGIC) else "torch legacy pickle"
-
-
-def _recognise_archive(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        raise CheckpointError(
-            f"{path}: begins like a torch archive, but its end is missing: cut off while it was written or downloaded?"
-        ) from None
-    if any("/code/" in name or name.endswith("constants.pkl") for name in names):
-        raise CheckpointError(
-            f"{path}: a TorchScript archive, which holds a program; save its weights instead: "
-            "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
-        )
-    if not any(name.endswith("/data.pkl") for name in names):
-        raise CheckpointError(f"{path}: a zip archive that torch did not write; it holds {listed(names, 3)}")
-    return "torch zip archive"
-
-
-def _foreign(head: bytes) -> str:
-    start = head.lstrip().lower()
-    for magic, description in _FOREIGN:
-        if start.startswith(magic):
-            return description
-    if head[_TAR_OFFSET : _TAR_OFFSET + 5] == b"ustar":
-        return "a tar archive; unpack it first"
-    if head.startswith(b"\x80"):
-        return "a plain pickle; load it where you trust it and re-save it with torch.save(state_dict, ...)"
-    if head.isascii() and not head.count(b"\0"):
-        return "text"
-    return "nothing that is known here"
+        raise CheckpointError(f"{where(path)}: damaged, or written by another torch ({_reason(error)})") from None
 
 
 def _read_safetensors(_file: IO[bytes], path: Path, _allow_pickle: bool) -> tuple[object, Metadata, tuple[str, ...]]:
-    """Load tensors and header; the format holds no code."""
+    """Load tensors and header; the format holds no code.
+
+    Tensors are copied: the library's are the file itself, so that whoever writes to it would change weights whose hash
+    has been taken, and whoever cuts it off end this process.
+    """
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as archive:
-            state = {key: archive.get_tensor(key) for key in archive.keys()}  # noqa: SIM118 - not a dict
+            state = {key: archive.get_tensor(key).clone() for key in archive.keys()}  # noqa: SIM118 - not a dict
             header = archive.metadata() or {}
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged or cut off ({error})") from None
-    return state, from_header(header, str(path)), ()
+    except (safetensors.SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{where(path)}: damaged or cut off ({_reason(error)})") from None
+    return state, from_header(header, where(path)), ()
 
 
 def _read_pickle(file: IO[bytes], path: Path, allow_pickle: bool) -> tuple[object, Metadata, tuple[str, ...]]:
     """Load what torch saved, and name the code it asked for."""
     content, blocked = _unpickle(file, path, allow_pickle=allow_pickle)
-    return content, from_container(content, str(path)), blocked
+    return content, from_container(content, where(path)), blocked
 
 
 def _unpickle(file: IO[bytes], path: Path, *, allow_pickle: bool) -> tuple[object, tuple[str, ...]]:
+    hungry = growing(file)
     try:
-        return _load(file, weights_only=True), ()
+        if not hungry:
+            return _load(file, weights_only=True), ()
+        blocked, reason = tuple(sorted({*hungry, *_blocked_globals(file, "")})), ""
     except pickle.UnpicklingError as error:
         blocked, reason = _blocked_globals(file, str(error)), _reason(error)
     except DAMAGE as error:
-        raise CheckpointError(f"{path}: damaged or cut off ({_reason(error)})") from None
+        raise CheckpointError(f"{where(path)}: damaged or cut off ({_reason(error)})") from None
     if not allow_pickle and not blocked:
-        raise CheckpointError(f"{path}: damaged, or saved in a way that only running its code could read ({reason})")
+        raise CheckpointError(
+            f"{where(path)}: damaged, or saved in a way that only running its code could read ({reason})"
+        )
     if not allow_pickle:
         raise UnsafeCheckpointError(
-            f"{path}: refused, because loading it would run code: it asks for {listed(blocked, 8)}. Re-save it where "
-            "you trust it as torch.save(model.state_dict(), ...), or give --allow-pickle if you trust whoever made it"
+            f"{where(path)}: refused, because loading it would run code: it asks for {listed(blocked, 8)}. Re-save it "
+            "where you trust it as torch.save(model.state_dict(), ...), or give --allow-pickle if you trust whoever "
+            "made it"
         )
     blocked = blocked or (reason,)
-    log.warning("%s: --allow-pickle: running the code this file asks for: %s", path, ", ".join(blocked))
+    log.warning("%s: --allow-pickle: running the code this file asks for: %s", where(path), listed(blocked, 8))
     try:
         return _load(file, weights_only=False), blocked
     except Exception as error:  # the file's own code runs here and may raise anything
         raise CheckpointError(
-            f"{path}: its code failed ({type(error).__name__}: {_reason(error)}); are the modules it was saved "
+            f"{where(path)}: its code failed ({type(error).__name__}: {_reason(error)}); are the modules it was saved "
             "with importable here?"
         ) from error
 
@@ -359,10 +283,11 @@ def _blocked_globals(file: IO[bytes], message: str) -> tuple[str, ...]:
         blocked = torch.serialization.get_unsafe_globals_in_checkpoint(file)
     except DAMAGE:
         blocked = []
-    return tuple(sorted(blocked)) or tuple(dict.fromkeys(_BLOCKED.findall(message)))
+    return tuple(map(shown, sorted(blocked))) or tuple(dict.fromkeys(_BLOCKED.findall(message)))
 
 
 def _reason(error: BaseException) -> str:
     """Give the line that says what happened, without torch's advice to load unsafely."""
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    lines = text.splitlines()
+    return shown(lines[0]) if lines else type(error).__name__

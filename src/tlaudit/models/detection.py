@@ -64,10 +64,10 @@ def _nothing_fits(reading: Reading, file: str) -> str:
     fits = [fit(reading, torchvision_blueprint(name, shapes)) for name in architecture_names()]
     # At equal shares, the one whose only trouble is the head comes first.
     fits.sort(key=lambda one: (one.share, one.head_problem is not None), reverse=True)
-    near = [f"\n  {one.blueprint.name}: {one.differences()}" for one in fits[:_SHOWN] if one.matched]
+    near = [f"{one.blueprint.name}: {one.differences()}" for one in fits[:_SHOWN] if one.matched]
     return (
         f"{file}: none of torchvision's classifiers fits its {len(reading.state)} tensors. Nearest: "
-        f"{''.join(near) or 'none has any of them'}\n"
+        f"{'; '.join(near) or 'none has any of them'}. "
         "Give --arch: torchvision's name, timm:NAME, or package.module:factory or file.py:factory for your own"
     )
 

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,7 +19,7 @@ from tlaudit.errors import UsageError
 from tlaudit.models.blueprint import TEMPLATE_CLASSES, Blueprint
 from tlaudit.models.construction import outline, shapes_of, undisturbed
 from tlaudit.models.heads import refuse_wrong_head
-from tlaudit.models.wording import listed, nearest
+from tlaudit.models.wording import listed, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -100,10 +101,10 @@ def refuse_unknown_timm(name: str) -> None:
     if ":" in name:
         return  # a repository of the hub, which timm looks up itself
     if not timm.is_model(base):
-        raise UsageError(f"timm has no network {name!r}; nearest: {nearest(base, timm.list_models())}")
+        raise UsageError(f"timm has no network {shown(name)!r}; nearest: {nearest(base, timm.list_models())}")
     tagged = timm.list_pretrained(f"{base}.*")
     if tag and name not in tagged:
-        raise UsageError(f"timm has no weights {tag!r} for {base!r}; there are {listed(tagged, 8)}")
+        raise UsageError(f"timm has no weights {shown(tag)!r} for {shown(base)!r}; there are {listed(tagged, 8)}")
 
 
 def timm_head(module: nn.Module, arch: str) -> str:
@@ -134,21 +135,26 @@ def _template(build: Callable[[int], nn.Module], num_classes: int) -> nn.Module:
 
 def _factory(arch: str, place: str, attribute: str) -> Callable[..., object]:
     """Import what holds the factory, and give the factory."""
-    if not place or not attribute:
-        raise UsageError(f"--arch {arch}: expected package.module:factory or file.py:factory")
+    if not place or not attribute or "\0" in place:
+        raise UsageError(f"--arch {shown(arch)}: expected package.module:factory or file.py:factory")
     with undisturbed(), _importable(place):
         module = _import_file(arch, Path(place)) if place.endswith(".py") else _import_module(arch, place)
     factory = getattr(module, attribute, None)
     if factory is None:
         known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise UsageError(f"--arch {arch}: {place} has no {attribute!r}; it has {nearest(attribute, known)}")
+        raise UsageError(
+            f"--arch {shown(arch)}: {shown(place)} has no {shown(attribute)!r}; it has {nearest(attribute, known)}"
+        )
     if not callable(factory):
-        raise UsageError(f"--arch {arch}: {attribute} is {type(factory).__name__}, expected a function or class")
+        raise UsageError(
+            f"--arch {shown(arch)}: {shown(attribute)} is {type(factory).__name__}, expected a function or class"
+        )
     try:
         inspect.signature(factory).bind(num_classes=2)
     except TypeError as error:
         raise UsageError(
-            f"--arch {arch}: cannot be called as {attribute}(num_classes=...): {error}; write a factory that can"
+            f"--arch {shown(arch)}: cannot be called as {shown(attribute)}(num_classes=...): {shown(str(error))}; "
+            "write a factory that can"
         ) from None
     except ValueError:
         log.debug("%s has no signature to look at", arch)
@@ -175,14 +181,14 @@ def _import_module(arch: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise UsageError(f"--arch {arch}: there is no module {error.name!r} to import") from None
+        raise UsageError(f"--arch {shown(arch)}: there is no module {shown(error.name or '')!r} to import") from None
     except Exception as error:  # importing runs the user's code, which may raise anything
-        raise _failed(f"--arch {arch}: importing {name} failed", error) from error
+        raise _failed(f"--arch {shown(arch)}: importing {shown(name)} failed", error) from error
 
 
 def _import_file(arch: str, path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(f"--arch {arch}: there is no file {path}")
+    if not os.path.isfile(path):  # noqa: PTH113 - pathlib's raises for a name that is too long
+        raise UsageError(f"--arch {shown(arch)}: there is no file {shown(str(path), None)}")
     path = path.resolve()
     # Named after the place it lies at, so that two files of the same name do not replace each other.
     name = f"tlaudit_own_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
@@ -190,14 +196,14 @@ def _import_file(arch: str, path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"--arch {arch}: {path} cannot be imported")
+        raise UsageError(f"--arch {shown(arch)}: {shown(str(path), None)} cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # importing runs the user's code, which may raise anything
         del sys.modules[name]
-        raise _failed(f"--arch {arch}: importing {path.name} failed", error) from error
+        raise _failed(f"--arch {shown(arch)}: importing {shown(path.name)} failed", error) from error
     return module
 
 
@@ -205,14 +211,14 @@ def _call(factory: Callable[..., object], arch: str, num_classes: int) -> nn.Mod
     try:
         module = factory(num_classes=num_classes)
     except Exception as error:  # the user's code may raise anything
-        raise _failed(f"--arch {arch}: the factory failed", error) from error
+        raise _failed(f"--arch {shown(arch)}: the factory failed", error) from error
     if not isinstance(module, nn.Module):
-        raise UsageError(f"--arch {arch}: the factory gave {type(module).__name__}, expected a torch.nn.Module")
+        raise UsageError(f"--arch {shown(arch)}: the factory gave {type(module).__name__}, expected a torch.nn.Module")
     return module
 
 
 def _failed(what: str, error: Exception) -> UsageError:
-    return UsageError(f"{what}: {type(error).__name__}: {error}")
+    return UsageError(f"{what}: {type(error).__name__}: {shown(str(error))}")
 
 
 def _modules_that_follow(first: Mapping[str, Shape], second: Mapping[str, Shape]) -> tuple[str, ...]:
@@ -227,6 +233,6 @@ def _single_head(arch: str, module: nn.Module, following: tuple[str, ...], head:
         if len(following) == 1 and following[0]:
             return following[0]
         what = f"{len(following)} modules follow num_classes ({listed(following)})" if following else ""
-        raise UsageError(f"--arch {arch}: {what or 'no module follows num_classes'}; name the head with --head")
+        raise UsageError(f"--arch {shown(arch)}: {what or 'no module follows num_classes'}; name the head with --head")
     refuse_wrong_head(module, head, following, arch)
     return head

@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from tlaudit.models.construction import Shape
 
 
+_MOST_PATCHES = 1024
+"""Along a side of an image: 16 384 pixels of the smallest patches torchvision has."""
+
+
 def _image_size(shapes: Mapping[str, Shape], standard: Mapping[str, Shape]) -> dict[str, object]:
     """Work out a ViT's image size from its position embedding, one row for each patch and one for the class token."""
     positions, patch = shapes.get("encoder.pos_embedding", ()), shapes.get("conv_proj.weight", ())
     if len(positions) != 3 or patch != standard["conv_proj.weight"]:
         return {}
     side = math.isqrt(max(positions[1] - 1, 0))
-    return {"image_size": side * patch[-1]} if side and side * side == positions[1] - 1 else {}
+    fits = side * side == positions[1] - 1 and 0 < side <= _MOST_PATCHES
+    return {"image_size": side * patch[-1]} if fits else {}
 
 
 @dataclass(frozen=True)

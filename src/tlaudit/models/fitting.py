@@ -10,7 +10,7 @@ import torch
 from tlaudit.errors import ArchitectureError, CheckpointError
 from tlaudit.models.blueprint import TEMPLATE_CLASSES, Blueprint
 from tlaudit.models.heads import HeadPlan, build_head, plan_head, within
-from tlaudit.models.wording import listed
+from tlaudit.models.wording import listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,16 +201,38 @@ def realise(fitting: Fit, file: str) -> tuple[nn.Module, tuple[str, ...]]:
         module.set_submodule(fitting.head, head)
         notes.append(note)
     contents = module.state_dict()
+    taken: set[int] = set()
     for key, tensor in fitting.state.items():
-        if tensor.is_floating_point() != contents[key].is_floating_point():
-            raise CheckpointError(f"{file}: {key} holds {tensor.dtype}, expected {contents[key].dtype}")
-        contents[key] = tensor.float() if tensor.is_floating_point() else tensor
+        place = contents.get(key)
+        if not isinstance(place, torch.Tensor) or place.shape != tensor.shape:
+            raise CheckpointError(
+                f"{file}: {shown(key)} {tuple(tensor.shape)} has no place in {shown(blueprint.name)}; give --arch"
+            )
+        if tensor.is_floating_point() != place.is_floating_point():
+            raise CheckpointError(f"{file}: {shown(key)} holds {tensor.dtype}, expected {place.dtype}")
+        contents[key] = _of_its_own(tensor, taken)
     # What has memory is filled, so that tied weights stay tied; what has none takes the tensors themselves.
     module.load_state_dict(contents, strict=True, assign=blueprint.builds_outline)
     left = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if left:
-        raise CheckpointError(f"{file}: {blueprint.name} was built without values for {listed(left)}")
+        raise CheckpointError(f"{file}: {shown(blueprint.name)} was built without values for {listed(left)}")
     return module.requires_grad_(False).eval(), tuple(notes)
+
+
+def _of_its_own(tensor: Tensor, taken: set[int]) -> Tensor:
+    """Give a tensor as float32, in memory that it shares neither with another one nor with itself.
+
+    Files may say otherwise, and a training would then move two weights at once.
+
+    Args:
+        tensor: From the file.
+        taken: Where the memory of the tensors before it begins; this one's is added.
+    """
+    place = tensor.untyped_storage().data_ptr()
+    if place in taken or not tensor.is_contiguous():
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
+    taken.add(place)
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def non_finite(module: nn.Module) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 from tlaudit.errors import ArchitectureError, MismatchError, UsageError
-from tlaudit.models.wording import listed, nearest
+from tlaudit.models.wording import listed, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -113,7 +113,7 @@ def plan_head(path: str, shapes: Mapping[str, Shape], standard: Shape) -> HeadPl
 
 def _is_number(component: str) -> bool:
     # A limit, because a Sequential is built with as many places as the largest number says.
-    return component.isascii() and component.isdecimal() and len(component) <= 3
+    return component.isascii() and component.isdecimal() and len(component) <= 3 and component == str(int(component))
 
 
 def _layer(path: str, component: str, tensors: Mapping[str, Shape], dims: int) -> Layer:
@@ -129,7 +129,7 @@ def _layer(path: str, component: str, tensors: Mapping[str, Shape], dims: int) -
         if names == {"weight", "bias", *_NORM_STATISTICS}:
             return Layer(index, "batch norm", weight[0], weight[0], has_bias=True)
     where = f"{path}.{component}" if component else path
-    raise ArchitectureError(f"{where} is no layer that is known here: it holds {dict(tensors)}")
+    raise ArchitectureError(f"{shown(where)} is no layer that is known here: it holds {shown(str(dict(tensors)))}")
 
 
 def _refuse_broken_chain(path: str, layers: Sequence[Layer], features: int) -> None:
@@ -218,11 +218,12 @@ def refuse_wrong_head(module: nn.Module, head: str, contained: Iterable[str], ar
     names = [name for name, child in module.named_modules() if name and any(True for _ in child.parameters())]
     if head not in names:
         raise UsageError(
-            f"--head {head}: {architecture} has no such module with weights; nearest: {nearest(head, names)}"
+            f"--head {shown(head)}: {shown(architecture)} has no such module with weights; nearest: "
+            f"{nearest(head, names)}"
         )
     outside = [path for path in contained if not within(path, head)]
     if outside:
-        raise UsageError(f"--head {head} leaves out {listed(outside)}, which decides on the classes")
+        raise UsageError(f"--head {shown(head)} leaves out {listed(outside)}, which decides on the classes")
 
 
 def widest(heads: Iterable[str]) -> str:

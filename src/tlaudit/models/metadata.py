@@ -9,14 +9,19 @@ plain ``state_dict``. A dict saved by others may carry ``classes`` or ``class_na
 
 from __future__ import annotations
 
+import itertools
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import ValidationError
 
 from tlaudit.errors import CheckpointError
+from tlaudit.models.unwrap import entries_of
+from tlaudit.models.wording import described, shown
+from tlaudit.options.base import PreprocessOptions
 from tlaudit.results import Preprocessing
 
 if TYPE_CHECKING:
@@ -35,6 +40,8 @@ ATTRIBUTE = "tlaudit"
 _LISTS = ("classes", "class_names")
 _INDEX = "class_to_idx"
 _ORIGIN = "checkpoint metadata"
+_TOLD = 6
+"""Entries of a table that a note tells."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +104,20 @@ def _table(header: Mapping[str, str], key: str, file: str) -> dict[str, Cell] | 
         return None
     value = _json(header, key, file)
     if not isinstance(value, dict) or not all(isinstance(one, str | int | float | None) for one in value.values()):
-        raise CheckpointError(f"{file}: the metadata key {key} must be a flat JSON object, got {str(value)[:80]}")
+        raise CheckpointError(f"{file}: the metadata key {key} must be a flat JSON object, got {described(value)}")
     return value
 
 
 def _ancestry(parents: Mapping[str, Cell] | None, recipe: Mapping[str, Cell] | None) -> Iterator[str]:
     """Where the weights come from, as the file says it."""
     if recipe:
-        yield f"the file says how it was made: {', '.join(f'{key} {value}' for key, value in list(recipe.items())[:6])}"
+        yield f"the file says how it was made: {_told(recipe)}"
     if parents:
-        yield f"the file says what it was made from: {', '.join(f'{key} {value}' for key, value in parents.items())}"
+        yield f"the file says what it was made from: {_told(parents)}"
+
+
+def _told(table: Mapping[str, Cell]) -> str:
+    return ", ".join(shown(f"{key} {value}") for key, value in itertools.islice(table.items(), _TOLD))
 
 
 def from_container(content: object, file: str) -> Metadata:
@@ -121,8 +132,11 @@ def from_container(content: object, file: str) -> Metadata:
     if not isinstance(content, Mapping):
         return Metadata()
     header = getattr(content, ATTRIBUTE, None)
-    if isinstance(header, dict) and all(isinstance(text, str) for pair in header.items() for text in pair):
-        return from_header(header, file)
+    if isinstance(header, dict):
+        header = entries_of(header)
+        if all(isinstance(text, str) for pair in header.items() for text in pair):
+            return from_header(cast("dict[str, str]", header), file)
+    content = entries_of(content)
     notes: list[str] = []
     for key in _LISTS:
         value = content.get(key)
@@ -132,7 +146,7 @@ def from_container(content: object, file: str) -> Metadata:
             notes.append(f"{key!r} in the file is {type(value).__name__}, not a list of names: left alone")
     index = content.get(_INDEX)
     if isinstance(index, Mapping):
-        return Metadata(classes=_ordered(index, file), notes=tuple(notes))
+        return Metadata(classes=_ordered(entries_of(index), file), notes=tuple(notes))
     return Metadata(notes=tuple(notes))
 
 
@@ -141,34 +155,57 @@ def _json(header: Mapping[str, str], key: str, file: str) -> object:
         return json.loads(header[key])
     except ValueError as error:
         raise CheckpointError(f"{file}: the metadata key {key} is not JSON ({error})") from None
+    except RecursionError:
+        raise CheckpointError(f"{file}: the metadata key {key} holds lists in lists without end") from None
 
 
 def _class_list(value: object, key: str, file: str) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
-        raise CheckpointError(f"{file}: the metadata key {key} must be a list of class names, got {str(value)[:80]}")
+    if not isinstance(value, list | tuple) or not value:
+        raise CheckpointError(f"{file}: the metadata key {key} must be a list of class names, got {described(value)}")
+    others = [name for name in value if not isinstance(name, str)]
+    if others:
+        raise CheckpointError(
+            f"{file}: the metadata key {key} must be a list of class names, got {described(others[0])} among them"
+        )
     return tuple(value)
 
 
 def _ordered(index: Mapping[object, object], file: str) -> tuple[str, ...]:
     try:
-        by_index = {int(number): str(name) for name, number in index.items()}  # type: ignore[call-overload]
+        by_index = {_number(number): _class_name(name) for name, number in index.items()}
     except (TypeError, ValueError):
         by_index = {}
     if not index or sorted(by_index) != list(range(len(index))):
+        some = ", ".join(
+            f"{described(name)}: {described(number)}" for name, number in itertools.islice(index.items(), 3)
+        )
         raise CheckpointError(
-            f"{file}: the metadata key {_INDEX} must number its classes 0, 1, 2, ..., got {str(dict(index))[:80]}"
+            f"{file}: the metadata key {_INDEX} must number its classes 0, 1, 2, ..., got {len(index)} entries ({some})"
         )
     return tuple(by_index[number] for number in range(len(index)))
 
 
+def _number(value: object) -> int:
+    """Give the number of a class, which may be written as text; 1.5 is none."""
+    return int(value) if isinstance(value, str) else operator.index(cast("int", value))
+
+
+def _class_name(value: object) -> str:
+    if not isinstance(value, str | int):
+        raise TypeError(f"expected the name of a class, got {type(value).__name__}")
+    return str(value)
+
+
 def _preprocessing(value: object, file: str) -> Preprocessing:
     if not isinstance(value, dict):
-        raise CheckpointError(f"{file}: the metadata key {PREPROCESSING} must be a JSON object, got {str(value)[:80]}")
+        raise CheckpointError(f"{file}: the metadata key {PREPROCESSING} must be a JSON object, got {described(value)}")
     try:
+        # In the same ranges as on the command line: a picture of a million pixels a side fits no memory.
+        PreprocessOptions.model_validate(value)
         return Preprocessing.model_validate({**value, "origin": _ORIGIN})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise CheckpointError(
-            f"{file}: the metadata key {PREPROCESSING} is malformed: {where}: {first['msg']}"
+            f"{file}: the metadata key {PREPROCESSING} is malformed: {shown(where)}: {shown(first['msg'])}"
         ) from None

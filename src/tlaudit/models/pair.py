@@ -12,7 +12,7 @@ from tlaudit.errors import CheckpointError, MismatchError, NoAveragedWeightsErro
 from tlaudit.models.heads import refuse_wrong_head, widest, within
 from tlaudit.models.lineage import Lineage, trace_lineage
 from tlaudit.models.sources import Model, is_published, load_model
-from tlaudit.models.wording import listed
+from tlaudit.models.wording import listed, shown
 from tlaudit.results import Finding, KeyMatch
 
 if TYPE_CHECKING:
@@ -174,8 +174,8 @@ def _difference(source: Model, other: Model) -> str | None:
     except MismatchError:
         # That one module may hold both heads is no help where nothing else is alike either.
         return (
-            f"the backbones of {source.record.spec} ({source.architecture}) and {other.record.spec} "
-            f"({other.architecture}) do not match: their heads are {source.head} and {other.head}"
+            f"the backbones of {_named(source)} and {_named(other)} "
+            f"do not match: their heads are {source.head} and {other.head}"
         )
     try:
         _match_backbones(source, other, head)
@@ -235,8 +235,8 @@ def _match_backbones(source: Model, other: Model, head: str) -> KeyMatch:
     matched = len(ours) - len(missing) - len(misshaped)
     if missing or unexpected or misshaped:
         raise MismatchError(
-            f"the backbones of {source.record.spec} ({source.architecture}) and {other.record.spec} "
-            f"({other.architecture}) do not match: {matched} tensors match, {len(missing)} only in the first "
+            f"the backbones of {_named(source)} and {_named(other)} "
+            f"do not match: {matched} tensors match, {len(missing)} only in the first "
             f"({listed(missing, 3)}), {len(unexpected)} only in the second ({listed(unexpected, 3)}), "
             f"{len(misshaped)} of different shape ({listed(misshaped, 3)}). Both must be of one architecture"
         )
@@ -254,7 +254,7 @@ def _backbone(module: nn.Module, head: str) -> dict[str, Shape]:
 def _refuse_non_finite(model: Model) -> None:
     if model.record.non_finite:
         raise CheckpointError(
-            f"{model.record.spec}: {len(model.record.non_finite)} tensors hold NaN or infinity: "
+            f"{shown(model.record.spec, None)}: {len(model.record.non_finite)} tensors hold NaN or infinity: "
             f"{listed(model.record.non_finite)}; the training diverged, or the file is damaged"
         )
 
@@ -265,7 +265,11 @@ def _architectures_differ(source: Model, other: Model) -> Iterator[Finding]:
             code="lineage.architectures_differ",
             severity="warning",
             message=(
-                f"{other.record.spec} was read as {other.architecture}, the source as {source.architecture}: keys and "
-                "shapes agree, the forward passes may not. Say which with --arch"
+                f"{shown(other.record.spec, None)} was read as {other.architecture}, the source as "
+                f"{source.architecture}: keys and shapes agree, the forward passes may not. Say which with --arch"
             ),
         )
+
+
+def _named(model: Model) -> str:
+    return f"{shown(model.record.spec, None)} ({shown(model.architecture)})"

@@ -21,7 +21,7 @@ from tlaudit.models.construction import shapes_of, undisturbed
 from tlaudit.models.factories import TIMM, import_timm, refuse_unknown_timm, timm_head
 from tlaudit.models.families import architecture_names
 from tlaudit.models.unwrap import Reading
-from tlaudit.models.wording import listed, nearest
+from tlaudit.models.wording import listed, nearest, shown
 from tlaudit.results import Preprocessing
 
 if TYPE_CHECKING:
@@ -46,15 +46,16 @@ def torchvision_weights(spec: str) -> tuple[Checkpoint, Blueprint]:
         CheckpointError: If they are not in the cache and cannot be downloaded, or the cached file is damaged.
     """
     name, _, wanted = spec.partition(":")
+    spec = shown(spec)
     if name not in architecture_names():
         near = nearest(name, architecture_names())
-        raise UsageError(f"torchvision:{spec}: torchvision has no classifier {name!r}; nearest: {near}")
+        raise UsageError(f"torchvision:{spec}: torchvision has no classifier {shown(name)!r}; nearest: {near}")
     known = models.get_model_weights(name)
     try:
         weights = known[(wanted or "DEFAULT").removeprefix(f"{known.__name__}.")]
     except KeyError:
         raise UsageError(
-            f"torchvision:{spec}: {name} has no weights {wanted!r}; there are {listed(list(known.__members__))}"
+            f"torchvision:{spec}: {name} has no weights {shown(wanted)!r}; there are {listed(list(known.__members__))}"
         ) from None
     state = _download(f"torchvision:{spec}", name, weights)
     checkpoint = Checkpoint(
@@ -80,14 +81,14 @@ def _download(spec: str, name: str, weights: Any) -> Mapping[str, Tensor]:
                 progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
             )
     except OSError as error:
+        fetch = f"python -c \"from torchvision.models import get_model; get_model('{name}', weights='{weights.name}')\""
         raise CheckpointError(
-            f"{spec}: the weights are not in the cache ({folder}) and cannot be downloaded ({error}). Fetch them where "
-            f"there is a network: python -c \"from torchvision.models import get_model; get_model('{name}', "
-            f"weights='{weights.name}')\", and copy the folder or point TORCH_HOME to it"
+            f"{spec}: the weights are not in the cache ({folder}) and cannot be downloaded ({shown(str(error))}). "
+            f"Fetch them where there is a network: {fetch}, and copy the folder or point TORCH_HOME to it"
         ) from None
     except DAMAGE as error:
         raise CheckpointError(
-            f"{spec}: the downloaded or cached file is damaged ({error}); remove {cached} and try again"
+            f"{spec}: the downloaded or cached file is damaged ({shown(str(error))}); remove {cached} and try again"
         ) from None
     return state
 
@@ -144,8 +145,9 @@ def _not_there(spec: str, name: str, error: BaseException) -> str:
     # timm itself brings the hub's client, so that it is there wherever this line is reached.
     from huggingface_hub.constants import HF_HUB_CACHE
 
+    reason = shown(next(iter(str(error).splitlines()), ""))
     return (
-        f"{spec}: the weights cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). Looked in "
+        f"{shown(spec)}: the weights cannot be loaded ({type(error).__name__}: {reason}). Looked in "
         f"{HF_HUB_CACHE} and in {torch.hub.get_dir()}/checkpoints; fetch them where there is a network: "
         f"python -c \"import timm; timm.create_model('{name}', pretrained=True)\", and copy the folder or point "
         "HF_HOME or TORCH_HOME to it. HF_HUB_OFFLINE=1 skips the retries"

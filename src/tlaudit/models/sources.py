@@ -17,6 +17,7 @@ from tlaudit.models.fitting import Fit, fit, non_finite, realise
 from tlaudit.models.heads import refuse_wrong_head, within
 from tlaudit.models.preprocess import IMAGENET
 from tlaudit.models.pretrained import timm_weights, torchvision_weights
+from tlaudit.models.wording import shown
 from tlaudit.results import KeyMatch, ModelRecord, Preprocessing
 
 if TYPE_CHECKING:
@@ -80,11 +81,15 @@ def load_model(
     library, _, name = text.partition(":")
     if library in _LIBRARIES:
         if arch is not None or use_ema:
-            raise UsageError(f"{text}: --arch and --use-ema are for files; this names its architecture and weights")
+            raise UsageError(
+                f"{shown(text)}: --arch and --use-ema are for files; this names its architecture and weights"
+            )
         checkpoint, blueprint = _LIBRARIES[library](name)
         found, notes = fit(checkpoint.readings[0], blueprint), tuple[str, ...]()
         if not found.is_exact:
-            raise CheckpointError(f"{text}: the weights do not fit their own architecture: {found.differences()}")
+            raise CheckpointError(
+                f"{shown(text)}: the weights do not fit their own architecture: {found.differences()}"
+            )
     else:
         if text in architecture_names() and not Path(text).exists():
             raise UsageError(f"{text}: no such file; torchvision's weights of that name are torchvision:{text}")
@@ -101,15 +106,15 @@ def is_published(spec: str | os.PathLike[str]) -> bool:
 
 def _assemble(checkpoint: Checkpoint, found: Fit, head: str | None, notes: Iterable[str]) -> Model:
     """Build the network and write down what it is."""
-    num_classes = found.num_classes or 0
+    file, num_classes = shown(checkpoint.name, None), found.num_classes or 0
     if num_classes < 1:
-        raise CheckpointError(f"{checkpoint.name}: the head {found.head} has no classes")
-    module, built = realise(found, checkpoint.name)
+        raise CheckpointError(f"{file}: the head {found.head} has no classes")
+    module, built = realise(found, file)
     if head is not None:
         refuse_wrong_head(module, head, (found.head,), found.blueprint.name)
     if checkpoint.classes is not None and len(checkpoint.classes) != num_classes:
         raise CheckpointError(
-            f"{checkpoint.name}: names {len(checkpoint.classes)} classes, but the head {found.head} has {num_classes}"
+            f"{file}: names {len(checkpoint.classes)} classes, but the head {found.head} has {num_classes}"
         )
     preprocessing = checkpoint.preprocessing or _sized(module, found)
     record = ModelRecord(
@@ -122,7 +127,7 @@ def _assemble(checkpoint: Checkpoint, found: Fit, head: str | None, notes: Itera
         num_classes=num_classes,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         dtype=_dtype(found),
-        keys=KeyMatch(matched=found.matched, missing=found.counters, ignored=found.ignored),
+        keys=KeyMatch(matched=found.matched, missing=found.counters, ignored=tuple(map(shown, found.ignored))),
         non_finite=non_finite(module),
         classes_known=checkpoint.classes is not None,
         preprocessing=preprocessing,

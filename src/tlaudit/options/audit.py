@@ -8,7 +8,10 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from tlaudit.options.base import Options, listed
+from tlaudit.quoting import briefly
 
+_MOST_SHOWN = 40
+"""Characters of what is no check, and how many of those."""
 CheckName = Literal["lingering", "distraction", "erosion", "stress"]
 
 
@@ -20,8 +23,9 @@ def _named(value: object) -> object:
             raise ValueError(f"expected at least one of {', '.join(names)}")
         strangers = [one for one in value if one not in names]
         if strangers:
-            near = [difflib.get_close_matches(str(one), names, 1) for one in strangers]
-            told = [f"{one!r}{f' (nearest: {n[0]})' if n else ''}" for one, n in zip(strangers, near, strict=True)]
+            words = [briefly(one, _MOST_SHOWN) for one in strangers[:_MOST_SHOWN]]
+            near = [difflib.get_close_matches(one.strip("'"), names, 1) for one in words]
+            told = [f"{one}{f' (nearest: {n[0]})' if n else ''}" for one, n in zip(words, near, strict=True)]
             raise ValueError(f"no such check: {', '.join(told)}; there are {', '.join(names)}")
     return value
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from tlaudit.options.base import Count, Flag, IntervalOptions, Positive, Share, Stages, listed
+from tlaudit.options.base import (
+    Count,
+    Flag,
+    IntervalOptions,
+    Number,
+    Place,
+    Positive,
+    Share,
+    Stages,
+    listed_numbers,
+)
 from tlaudit.options.training import TrainingOptions
 
 
@@ -39,14 +48,14 @@ class DistractionOptions(IntervalOptions):
         default="worst", description="Which, if not all: the best recognised ones, or a seeded sample."
     )
     common_classes: Count = Field(default=20, description="Most prevalent source classes as a control; 0 for none.")
-    overlay_scale: Annotated[float, Field(gt=0, lt=1)] = Field(
+    overlay_scale: Annotated[Number, Field(gt=0, lt=1)] = Field(
         default=0.4, description="Side of the overlay as a share of the picture's."
     )
     overlays: Positive = Field(default=1000, description="At most so many target images serve as overlays.")
-    margin: Annotated[float, Field(ge=0, lt=1)] = Field(
+    margin: Annotated[Number, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Frame around the overlay that does not count as background, share of the side."
     )
-    percentile: Annotated[float, Field(ge=0, lt=100)] = Field(
+    percentile: Annotated[Number, Field(ge=0, lt=100)] = Field(
         default=80.0, description="Pixels above this percentile of the background are top pixels."
     )
     method: str = Field(default="gradcam", description="Attribution method.")
@@ -54,28 +63,28 @@ class DistractionOptions(IntervalOptions):
     gallery: Annotated[int, Field(ge=0, le=60, strict=True)] = Field(
         default=12, description="Classes shown in pictures, and half as many of the control."
     )
-    lingering: Path | None = Field(default=None, description="Result of tlaudit lingering, instead of running it.")
-    save_composites: Path | None = Field(default=None, description="Folder for the composites and composites.csv.")
-    save_rows: Path | None = Field(default=None, description="CSV or Parquet file, one row a composite.")
+    lingering: Place | None = Field(default=None, description="Result of tlaudit lingering, instead of running it.")
+    save_composites: Place | None = Field(default=None, description="Folder for the composites and composites.csv.")
+    save_rows: Place | None = Field(default=None, description="CSV or Parquet file, one row a composite.")
 
 
 class ScreenOptions(IntervalOptions):
     """The choices `tlaudit screen` leaves open (docs/methods.md)."""
 
-    lingering: Path | None = Field(default=None, description="Result of tlaudit lingering about these networks.")
+    lingering: Place | None = Field(default=None, description="Result of tlaudit lingering about these networks.")
     threshold: Share | None = Field(
         default=None, description="Flag images whose score is above it; default the p_lo of the lingering result."
     )
-    calibrate: Path | None = Field(default=None, description="Clean target images that the threshold is set by.")
-    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+    calibrate: Place | None = Field(default=None, description="Clean target images that the threshold is set by.")
+    alpha: Annotated[Number, Field(gt=0, lt=1)] = Field(
         default=0.01, description="At most this share of the calibration images is flagged."
     )
     per_class: Positive = Field(default=10, description="Composites of each lingering class.")
-    overlay_scale: Annotated[float, Field(gt=0, lt=1)] = Field(
+    overlay_scale: Annotated[Number, Field(gt=0, lt=1)] = Field(
         default=0.4, description="Side of the overlay as a share of the picture's."
     )
     overlays: Positive = Field(default=1000, description="At most so many target images serve as overlays.")
-    summary: Path | None = Field(default=None, description="JSON file for threshold, rates and provenance.")
+    summary: Place | None = Field(default=None, description="JSON file for threshold, rates and provenance.")
     fail_on_flag: Flag = Field(default=False, description="Exit code 1 when an image is flagged.")
 
     @model_validator(mode="after")
@@ -90,7 +99,7 @@ class ScreenOptions(IntervalOptions):
 class ErosionOptions(IntervalOptions):
     """The choices `tlaudit erosion` leaves open (docs/methods.md)."""
 
-    data: Path | None = Field(
+    data: Place | None = Field(
         default=None, description="Images on which features are compared, class folders or flat; default source images."
     )
     stages: Stages | None = Field(default=None, description="Module paths; default those of the architecture's family.")
@@ -106,19 +115,19 @@ class StressOptions(IntervalOptions):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    ratios: Annotated[tuple[Share, ...], Field(min_length=1), BeforeValidator(listed)] = Field(
+    ratios: Annotated[tuple[Share, ...], Field(min_length=1), BeforeValidator(listed_numbers)] = Field(
         default=(0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0), description="Shares of the training images that get a square."
     )
-    square: Annotated[float, Field(gt=0, le=1)] = Field(
+    square: Annotated[Number, Field(gt=0, le=1)] = Field(
         default=0.125, description="Side of the square as a share of the picture's."
     )
-    bisect: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    bisect: Annotated[Number, Field(gt=0, lt=1)] | None = Field(
         default=None, description="Find the smallest ratio at which clean accuracy falls by more than this."
     )
     plasticity: Flag = Field(default=False, description="Learn the original task again afterwards, and from scratch.")
     stages: Stages | None = Field(default=None, description="Module paths; default those of the architecture's family.")
-    test: Path | None = Field(
+    test: Place | None = Field(
         default=None, description="Class folders of clean test images; default a fifth of the source images, held out."
     )
-    runs: Path | None = Field(default=None, description="Folder in which finished runs are kept, and found again.")
+    runs: Place | None = Field(default=None, description="Folder in which finished runs are kept, and found again.")
     training: TrainingOptions = TrainingOptions()

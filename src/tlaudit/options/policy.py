@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from datetime import date
 from fnmatch import fnmatchcase
-from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tlaudit import metrics
 from tlaudit.options.base import Options, Positive
+from tlaudit.quoting import briefly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_MOST_SHOWN = 80
+"""Characters of a name in a message."""
+_LONGEST = 1000
+"""Characters of a line of text; what nobody reads is no name and no reason."""
 Limit = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Margin = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Threshold = Literal["min", "max", "max_increase", "max_decrease", "max_relative_increase", "max_relative_decrease"]
@@ -32,12 +36,14 @@ def written(limit: float) -> str:
 
 def _known(metric: str) -> str:
     """Refuse what no measurement can be called."""
+    if len(metric) > _LONGEST:
+        raise ValueError(f"expected the name of a measurement, got {len(metric)} characters")
     if set(metric) & set("?[]") or not metric.isprintable():
         raise ValueError("expected the name of a measurement, in which * is the only wildcard")
     if not metrics.known(metric):
         near = metrics.nearest(metric)
         hint = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(metrics.METRICS)[:3])} …"
-        raise ValueError(f"no measurement is called {metric!r}; {hint}")
+        raise ValueError(f"no measurement is called {briefly(metric, _MOST_SHOWN)}; {hint}")
     return metric
 
 
@@ -50,6 +56,8 @@ def _one(metric: str) -> str:
 
 def _plain(text: str) -> str:
     """Refuse what cannot stand in a line."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"expected a line of text of at most {_LONGEST} characters, got {len(text)}")
     if not text.strip() or not text.isprintable():
         raise ValueError("expected a line of text")
     return text.strip()
@@ -127,6 +135,15 @@ class Rule(Options):
         return self
 
 
+class _Bound(NamedTuple):
+    """A threshold, and which rule it is of, counted from 1."""
+
+    metric: str
+    use: str
+    limit: float
+    number: int
+
+
 class PolicyOptions(Options):
     """The rules of a policy; each is known by its own id."""
 
@@ -144,22 +161,45 @@ class PolicyOptions(Options):
 
     def _clashes(self) -> Iterator[tuple[str, int, int]]:
         """What stands between two rules, with their numbers counted from 1."""
-        for (first, one), (second, other) in combinations(enumerate(self.rules, start=1), 2):
-            if one.name == other.name:
-                yield f"both have the id {one.name!r}; give one of them another id", first, second
-            # Of two names, or a name and a pattern, the one that the other covers.
-            covered = [
-                narrow.metric
-                for narrow, wide in ((one, other), (other, one))
-                if fnmatchcase(narrow.metric, wide.metric)
-            ]
-            for least, most in ((one, other), (other, one)) if covered else ():
-                low, high = least.min, most.max
-                if low is not None and high is not None and low > high and _never_above(least.use, most.use):
+        seen: dict[str, int] = {}
+        for number, rule in enumerate(self.rules, start=1):
+            first = seen.setdefault(rule.name, number)
+            if first != number:
+                name = briefly(rule.name, _MOST_SHOWN)
+                yield f"both have the id {name}; give one of them another id", first, number
+        yield from self._contradictions()
+
+    def _contradictions(self) -> Iterator[tuple[str, int, int]]:
+        """Thresholds of two rules that no number meets; of the rules of one metric the strictest are looked at."""
+        floors = self._strictest("min")
+        ceilings = sorted(self._strictest("max"), key=lambda one: one.limit)
+        for least in floors:
+            for most in ceilings:
+                if most.limit >= least.limit:
+                    break
+                if least.number == most.number or not _never_above(least.use, most.use):
+                    continue
+                # Of two names, or a name and a pattern, the one that the other covers.
+                one, other = sorted((least, most), key=lambda bound: bound.number)
+                pairs = ((one.metric, other.metric), (other.metric, one.metric))
+                covered = next((narrow for narrow, wide in pairs if fnmatchcase(narrow, wide)), None)
+                if covered is not None:
                     which = (least.use, most.use) if least.use != most.use else ("", "")
                     bounds = [f" of the {use} bound" if use else "" for use in which]
-                    words = f"min {written(low)}{bounds[0]} is above max {written(high)}{bounds[1]}"
-                    yield f"contradictory thresholds of {covered[0]}: {words}", first, second
+                    words = f"min {written(least.limit)}{bounds[0]} is above max {written(most.limit)}{bounds[1]}"
+                    yield f"contradictory thresholds of {covered}: {words}", one.number, other.number
+
+    def _strictest(self, kind: Literal["min", "max"]) -> list[_Bound]:
+        """Of each metric, and each use of it, the rule with the highest `min` or the lowest `max`."""
+        found: dict[tuple[str, str], _Bound] = {}
+        for number, rule in enumerate(self.rules, start=1):
+            limit = rule.thresholds.get(kind)
+            if limit is None:
+                continue
+            kept = found.get((rule.metric, rule.use))
+            if kept is None or (limit > kept.limit if kind == "min" else limit < kept.limit):
+                found[rule.metric, rule.use] = _Bound(rule.metric, rule.use, limit, number)
+        return list(found.values())
 
 
 def _never_above(one: str, other: str) -> bool:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from tlaudit.options.base import Count, IntervalOptions, Options, Positive, Share, Stages, listed
+from tlaudit.options.base import (
+    Count,
+    IntervalOptions,
+    Number,
+    Options,
+    Place,
+    Positive,
+    Share,
+    Stages,
+    listed,
+    listed_numbers,
+)
 from tlaudit.options.training import TrainingOptions
 
 Methods = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(listed)]
-Weight = Annotated[float, Field(ge=0, le=1e6)]
+Weight = Annotated[Number, Field(ge=0, le=1e6)]
 
 
 class MethodOptions(Options):
@@ -42,7 +52,7 @@ class LwfOptions(MethodOptions):
     """Learning without forgetting: answers to the source's task stay near the source's (Li & Hoiem 2017)."""
 
     weight: Weight = Field(default=1.0, description="Weight of the divergence of the answers.")
-    temperature: Annotated[float, Field(gt=0, le=100)] = Field(
+    temperature: Annotated[Number, Field(gt=0, le=100)] = Field(
         default=2.0, description="Temperature of the compared answers."
     )
 
@@ -51,7 +61,7 @@ class WiseFtOptions(MethodOptions):
     """WiSE-FT: weights between the source's and the finetuned ones (Wortsman et al. 2022)."""
 
     alpha: Share = Field(default=0.5, description="Share of the finetuned weights in the network that is written.")
-    sweep: Annotated[tuple[Share, ...], BeforeValidator(listed)] = Field(
+    sweep: Annotated[tuple[Share, ...], BeforeValidator(listed_numbers)] = Field(
         default=tuple(step / 10 for step in range(11)), description="Shares that are tried beside it."
     )
 
@@ -60,7 +70,7 @@ class CompositesOptions(MethodOptions):
     """Training images pasted over images of lingering classes ("expanding the training data")."""
 
     share: Share = Field(default=0.5, description="Share of each batch that is shown as composites.")
-    overlay_scale: Annotated[float, Field(gt=0, lt=1)] = Field(
+    overlay_scale: Annotated[Number, Field(gt=0, lt=1)] = Field(
         default=0.4, description="Side of the overlay as a share of the picture's."
     )
 
@@ -80,7 +90,7 @@ class L1Options(MethodOptions):
 class PruneOptions(MethodOptions):
     """Channels that lingering classes use and the target classes never do are taken out (eqs. 6 and 7)."""
 
-    percentile: Annotated[float, Field(gt=0, lt=100)] = Field(
+    percentile: Annotated[Number, Field(gt=0, lt=100)] = Field(
         default=90.0, description="A channel is active above this percentile of all activations of its layer."
     )
     stages: Stages | None = Field(default=None, description="Module paths; default the last stage.")
@@ -91,7 +101,7 @@ class JudgeOptions(IntervalOptions):
 
     classes: Positive = Field(default=100, description="At most so many classes that linger before, best known first.")
     per_class: Positive = Field(default=5, description="Composites of each.")
-    probe: Path | None = Field(
+    probe: Place | None = Field(
         default=None, description="Class folders that linear probes are fitted on; default the source images."
     )
 
@@ -103,7 +113,9 @@ class RepairOptions(Options):
     init: Literal["source-lp", "source", "finetuned"] | None = Field(
         default=None, description="Network a training begins with; default by method."
     )
-    train: Path | None = Field(default=None, description="Class folders of training images; default the target images.")
+    train: Place | None = Field(
+        default=None, description="Class folders of training images; default the target images."
+    )
     keep: Literal["best", "last"] = Field(
         default="best", description="Which epoch is kept: the best on the validation images, or the last."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import os
 import tomllib
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
@@ -56,7 +56,7 @@ def load(policy: Path | None = None, config: Path | None = None, *, found: bool 
         UsageError: If both files are named and are not the same.
         ConfigError: If a file cannot be read, anything in it is not as it should be, or `policy` has no rules.
     """
-    if policy is not None and config is not None and policy.resolve() != config.resolve():
+    if policy is not None and config is not None and os.path.realpath(policy) != os.path.realpath(config):
         raise UsageError(f"--policy {policy} and --config {config}: the rules come from one file; give one of them")
     named = policy or config
     written = load_policy(named) if named is not None or found else None
@@ -82,4 +82,17 @@ def default() -> Policy:
 
 def fits(pattern: str, name: str) -> bool:
     """Whether a name is meant by a pattern, in which ``*`` stands for any text and nothing else is special."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None
+    first, *rest = pattern.split("*")
+    if not rest:
+        return name == pattern
+    *between, last = rest
+    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
+        return False
+    # The leftmost place of each part leaves most room for those behind it, so that nothing has to be tried twice.
+    place, end = len(first), len(name) - len(last)
+    for part in between:
+        found = name.find(part, place, end)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True

@@ -10,6 +10,7 @@ from tlaudit.models.checkpoint import write_checkpoint
 from tlaudit.models.heads import within
 from tlaudit.models.pretrained import fingerprint
 from tlaudit.models.runtime import shared_copy
+from tlaudit.reading import is_file
 from tlaudit.results import KeyMatch
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def candidate(
 def files_of(*models: Model | None) -> dict[str, Path]:
     """Give the files that models were loaded from, by the option that names them: the source's, the finetuned one's."""
     named = zip(("--source", "--finetuned"), models, strict=False)
-    return {option: Path(model.record.spec) for option, model in named if model and Path(model.record.spec).is_file()}
+    return {option: Path(model.record.spec) for option, model in named if model and is_file(Path(model.record.spec))}
 
 
 def write_candidate(path: Path, model: Model, *, parents: Mapping[str, str], recipe: Mapping[str, Cell]) -> None:

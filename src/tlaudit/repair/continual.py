@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import Network as Fed
-from tlaudit.checks.base import Stopwatch, asked
+from tlaudit.checks.asking import Network as Fed
+from tlaudit.checks.asking import asked
+from tlaudit.checks.base import Stopwatch
 from tlaudit.checks.recognition import recognise
 from tlaudit.data.kinds import KINDS, set_in
 from tlaudit.data.said_once import said_once

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import asked, refuse_nan
+from tlaudit.checks.asking import asked, refuse_nan
 from tlaudit.checks.followed import Follower
 from tlaudit.errors import DegenerateError
 from tlaudit.measure.probes import linear_probe, paired_change, split
@@ -19,7 +19,8 @@ from tlaudit.repair.judgement import Sample
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tlaudit.checks.base import Network, Subject
+    from tlaudit.checks.asking import Network
+    from tlaudit.checks.base import Subject
     from tlaudit.data.images import ImageSet
     from tlaudit.measure.probes import Probe
     from tlaudit.results import DataRecord
@@ -90,9 +91,9 @@ def look(
             right[index] = (host.argmax(dim=1) == labels[index]).double()
 
     record = subject.predict(images, {role: network}, label).show(ask)
-    index = subject.group.rows(torch.cat([torch.empty(0, dtype=torch.int64), *read]))
+    index = subject.group.rows(read)
     for known in (right, own):
-        known[index] = subject.group.rows(known[torch.cat([torch.empty(0, dtype=torch.int64), *read])])
+        known[index] = subject.group.rows([known[one] for one in read])
     if follower is not None:
         follower.bring_together(subject.group)
     return Known(right, own, _features(follower, stage, index, len(images.items)), record)

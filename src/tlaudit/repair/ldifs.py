@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import Network, asked
+from tlaudit.checks.asking import Network, asked
 from tlaudit.errors import UsageError
 from tlaudit.measure.feature_distance import feature_distance
 from tlaudit.models.heads import within

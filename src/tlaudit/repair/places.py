@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,9 @@ class Places:
         for path, known in ((self.checkpoint, WRITTEN), (self.steps, _STEPS)):
             if path is not None and path.suffix not in known:
                 raise UsageError(f"{path}: expected a name that ends in {' or '.join(known)}")
-        taken = {path.resolve(): option for option, path in {**self.others, **read}.items() if path is not None}
+        named = {**self.others, **read}
+        # A link that leads to itself is refused below, or where it is read.
+        taken = {os.path.realpath(path): option for option, path in named.items() if path is not None}
         for name in names:
             for option, place in (
                 ("--output", self.checkpoint_of(name, names)),
@@ -58,7 +61,7 @@ class Places:
                 if place is None:
                     continue
                 refuse_unwritable(place)
-                other = taken.setdefault(place.resolve(), f"{option} of {name}")
+                other = taken.setdefault(os.path.realpath(place), f"{option} of {name}")
                 if other != f"{option} of {name}":
                     raise UsageError(f"{place}: both {other} and {option} of {name} name it; give each its own file")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
+
+from tlaudit.reports import separated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +18,7 @@ _COLUMNS = ("check", "name", "value", "low", "high", "confidence", "n", "unit", 
 
 def render(report: AuditReport, rows: int) -> str:  # noqa: ARG001 - CSV leaves nothing out
     """Write every measurement, absent values empty; `rows` is not needed, all of them are written."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for result in report.checks:
-        writer.writerows(_rows(result))
-    return text.getvalue()
+    return separated.lines(_COLUMNS, (row for result in report.checks for row in _rows(result)))
 
 
 def _rows(result: CheckResult) -> Iterator[tuple[Cell, ...]]:

@@ -89,8 +89,25 @@ def plain(value: Cell, longest: int = LONGEST_NAME) -> str:
 
 
 def letters(text: str) -> str:
-    """A text as plotly draws it letter by letter: no tag, no entity, no template of its own."""
-    return escape(wording.harmless(text), quote=False).replace("%{", "%&#123;")
+    """A text as plotly draws it letter by letter: no tag, no entity, no template, no formula of its own."""
+    return escape(wording.harmless(text), quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
+
+
+KNOWN_TO_EVERY_OBJECT = {
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toLocaleString",
+    "toString",
+    "valueOf",
+}
+"""What every object of JavaScript has by that name: plotly, which looks names up in one, would find it there."""
 
 
 class Place(NamedTuple):
@@ -113,8 +130,13 @@ def places(values: Sequence[Cell]) -> dict[Cell, Place]:
             name, number = f"{text} ({number})", number + 1
         taken.add(name)
         short = name if len(name) <= SHORTEST_PLACE else f"…{name[1 - SHORTEST_PLACE :]}"
-        found[value] = Place(letters(name), letters(short))
+        found[value] = Place(_key(name), letters(short))
     return found
+
+
+def _key(name: str) -> str:
+    """A name as plotly draws it, which is none that each of its objects has from the beginning."""
+    return f"&#{ord(name[0])};{name[1:]}" if name in KNOWN_TO_EVERY_OBJECT else letters(name)
 
 
 def evenly(count: int, most: int) -> list[int]:

@@ -162,14 +162,20 @@ def _plotly() -> _Script:
 def _policy(scripts: Sequence[_Script], style: str) -> str:
     """A Content-Security-Policy under which nothing is loaded and only these scripts and styles run.
 
-    The hash of the empty text lets plotly make an empty style element, which it fills rule by rule; with
-    ``unsafe-hashes`` it lets it empty the style attribute of an element too, and set none to anything else.
+    The scripts may not turn text into elements or code either: there is no trusted type. Where plotly is on the page,
+    the hash of the empty text lets it make an empty style element, which it fills rule by rule; with ``unsafe-hashes``
+    it lets it empty the style attribute of an element too, and set none to anything else.
+
+    A policy in a page cannot forbid that the page is shown in a frame of another: whoever serves it has to, by
+    ``frame-ancestors`` in the header of the answer.
     """
     run = " ".join(script.digest for script in scripts)
-    styles = " ".join(("'unsafe-hashes'", *map(_digest, (style, ""))))
+    drawn = ("'unsafe-hashes'", _digest("")) if any(script.claimed for script in scripts) else ()
+    styles = " ".join((*drawn, _digest(style)))
     return (
         f"default-src 'none'; script-src {run}; style-src {styles}; img-src data:; "
-        "font-src 'none'; connect-src 'none'; base-uri 'none'; form-action 'none'"
+        "font-src 'none'; connect-src 'none'; base-uri 'none'; form-action 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 

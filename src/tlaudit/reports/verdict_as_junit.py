@@ -32,7 +32,7 @@ def render(verdict: Verdict, rows: int) -> str:  # noqa: ARG001 - a test report 
     suite = ET.SubElement(root, "testsuite", {"name": "tlaudit gate", **counts})
     properties = ET.SubElement(suite, "properties")
     for name, text in _properties(verdict):
-        ET.SubElement(properties, "property", {"name": name, "value": wording.visible(text)})
+        ET.SubElement(properties, "property", {"name": wording.visible(name), "value": wording.visible(text)})
     suite.extend(cases)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'

@@ -25,7 +25,7 @@ VERDICTS = {
 _DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "neither": "neither high nor low is better"}
 
 
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
 """Control characters, marks that turn the direction of writing, and what no XML can hold."""
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tlaudit.errors import UsageError
+from tlaudit.reading import is_file
 
 
 def place(path: str | os.PathLike[str], folder: Path) -> str:
@@ -31,7 +32,7 @@ def place(path: str | os.PathLike[str], folder: Path) -> str:
         return str(full)
     near = os.path.relpath(full, home)
     # A step up from a linked folder leads elsewhere.
-    return near if (home / near).resolve() == full.resolve() else str(full)
+    return near if os.path.realpath(home / near) == os.path.realpath(full) else str(full)
 
 
 def model_place(spec: str, folder: Path) -> str:
@@ -40,7 +41,7 @@ def model_place(spec: str, folder: Path) -> str:
     In the file a network is looked for beside it only where everything before the first colon is a file.
     """
     path = Path(spec)
-    if not path.is_file():
+    if not is_file(path):
         _refuse_bytes(path)
         return spec
     near = place(path, folder)
@@ -50,7 +51,7 @@ def model_place(spec: str, folder: Path) -> str:
 def factory_place(arch: str, folder: Path) -> str:
     """Write what names an architecture: ``file.py:factory`` with the file as `model_place` does, a name as it is."""
     file, colon, factory = arch.rpartition(":")
-    return f"{model_place(file, folder)}{colon}{factory}" if Path(file).is_file() else model_place(arch, folder)
+    return f"{model_place(file, folder)}{colon}{factory}" if is_file(Path(file)) else model_place(arch, folder)
 
 
 def _refuse_bytes(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlaudit.checks.base import asked, refuse_nan
+from tlaudit.checks.asking import asked, refuse_nan
 from tlaudit.data.images import ImageStream
 from tlaudit.documents import lingering_classes
 from tlaudit.models.detector import InferenceDetector

@@ -9,7 +9,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable
@@ -121,7 +121,7 @@ class StepFile:
             raise UsageError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}, for what each step did")
         refuse_unwritable(path)
         self._path, self._is_csv = path, path.suffix == ".csv"
-        self._file: IO[bytes] | None = None
+        self._file: io.FileIO | None = None
         self._terms: tuple[str, ...] | None = None
 
     def begin(self, step: int) -> None:
@@ -137,7 +137,9 @@ class StepFile:
         try:
             content = self._path.read_bytes() if step and self._path.exists() else b""
             kept, rows = self._kept(content, step)
-            self._file = self._path.open("r+b" if self._path.exists() else "xb")
+            # Without a buffer: what could not be written must not be tried again when the file is closed.
+            self._path.touch()
+            self._file = self._path.open("r+b", buffering=0)
             self._file.truncate(kept)
             self._file.seek(kept)
         except OSError as error:
@@ -180,7 +182,7 @@ class StepFile:
         )
 
     def write(self, step: Step) -> None:
-        """Add a row; it outlives the end of this process, but not that of the machine: see `sync`.
+        """Add a row, whole or not at all; it outlives the end of this process, but not that of the machine: see `sync`.
 
         Raises:
             UsageError: If the terms of the loss are not those of the file's columns.
@@ -206,8 +208,7 @@ class StepFile:
         }
         lines.append(_csv_line(list(row.values())) if self._is_csv else json.dumps(row, allow_nan=False) + "\n")
         try:
-            self._file.write("".join(lines).encode())
-            self._file.flush()
+            _write_whole(self._file, "".join(lines).encode())
         except OSError as error:
             raise self._failed(error) from None
 
@@ -227,7 +228,7 @@ class StepFile:
         """Close the file; rows can be written again after another `begin`.
 
         Raises:
-            DataError: If rows that were kept back cannot be written.
+            DataError: If the disk says only now that rows cannot be written.
         """
         file, self._file = self._file, None
         if file is not None:
@@ -238,6 +239,19 @@ class StepFile:
 
     def _failed(self, error: OSError) -> DataError:
         return DataError(f"{self._path}: what the steps did cannot be written: {error.strerror or error}")
+
+
+def _write_whole(file: io.FileIO, content: bytes) -> None:
+    """Add to a file, or leave it as it was."""
+    end = file.tell()
+    try:
+        # A disk that is nearly full takes a part.
+        while content:
+            content = content[file.write(content) :]
+    except OSError:
+        file.seek(end)
+        file.truncate()
+        raise
 
 
 def _csv_line(cells: list[str] | list[Cell]) -> str:

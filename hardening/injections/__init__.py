@@ -1,0 +1,1 @@
+"""What is done to commands while they run, one kind of fault a file."""
