@@ -2,17 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: demo test test-fast check format bench fuzz faults soak fixtures wheel clean
 
 demo: $(READY)  ## run the main job on the embedded world
 	$(BIN)/tlaudit demo
 
-test: test-fast  ## all tests: the fast ones on two cores, then the others
-	$(BIN)/python -m pytest -q -m "slow or browser or realdata"
+test: $(READY)  ## all tests, on two cores
+	$(PYTEST)
 
 test-fast: $(READY)  ## all but the slow tests, on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not realdata"
+	$(PYTEST) -m "not slow and not browser and not realdata"
 
 check: $(READY)  ## formatting, lint, types
 	$(BIN)/ruff format --check src tests bench hardening

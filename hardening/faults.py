@@ -4,7 +4,8 @@
     python -m hardening.faults --rounds 1 --only kills  # one kind, one fault a command
 
 A fault is survived when results are whole or absent, the next run of the same command gives what a run that nothing
-disturbed gives, and nothing is left over. The exit code is 1 if anything was lost.
+disturbed gives, and nothing is left over. The exit code is 1 if anything was lost, or nothing was injected where it
+should have been.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -35,9 +37,7 @@ def _injection(name: str) -> Inject:
 
 
 INJECTIONS: dict[str, Inject] = {
-    name: _injection(name)
-    for name in ("kills", "interrupts", "runs", "workers", "disks", "places", "clocks")
-    if (Path(__file__).parent / "injections" / f"{name}.py").is_file()
+    name: _injection(name) for name in ("kills", "interrupts", "runs", "workers", "disks", "places", "clocks")
 }
 """One file of the folder `injections` each; the order is that of the table."""
 
@@ -52,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--output", type=Path, default=Path("build/faults.json"), help="JSON file (default %(default)s)"
     )
     options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error("--rounds: expected at least 1")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in the background of a shell. Commands started from here are to hear Ctrl-C as in the foreground.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # One thread: processes are forked, and threads of torch do not come along.
     os.environ["OMP_NUM_THREADS"] = "1"
     from hardening import commands, world
@@ -60,12 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [command for name, command in commands.COMMANDS.items() if name in (options.command or commands.COMMANDS)]
     if not chosen:
         parser.error(f"no such command; known are {', '.join(commands.COMMANDS)}")
-    begun, outcomes = time.monotonic(), []
+    begun, outcomes, idle = time.monotonic(), [], []
     with tempfile.TemporaryDirectory(prefix="tlaudit-faults-") as folder:
         place = world.build(Path(folder) / "world")
         sys.stdout.write(f"{'injection':12}{'command':14}{'injected':>10}{'survived':>10}{'lost':>8}\n")
         for name in options.only or INJECTIONS:
-            for outcome in INJECTIONS[name](place, chosen, options.rounds, options.seed):
+            found = INJECTIONS[name](place, chosen, options.rounds, options.seed)
+            # Not every kind touches a command that was chosen, but every kind touches some.
+            idle += [name] if not found and not options.command else []
+            for outcome in found:
                 outcomes.append(outcome)
                 sys.stdout.write(_row(outcome.injection, outcome.command, [outcome]))
                 sys.stdout.flush()
@@ -73,10 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(_row("all", "", outcomes))
     lost = [line for outcome in outcomes for line in outcome.lost]
     sys.stdout.writelines(f"lost: {line}\n" for line in lost)
+    idle += [f"{one.injection}, {one.command}" for one in outcomes if not one.injected] or ["all"] * (not outcomes)
+    sys.stdout.writelines(f"{what}: nothing was injected\n" for what in idle)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     document = {"seed": options.seed, "seconds": round(seconds, 1), "outcomes": [asdict(one) for one in outcomes]}
     write_atomically(options.output, json.dumps(document, indent=2).encode())
-    return int(bool(lost) or any(outcome.survived < outcome.injected for outcome in outcomes))
+    return int(bool(lost or idle) or any(outcome.survived < outcome.injected for outcome in outcomes))
 
 
 def _row(injection: str, command: str, outcomes: Sequence[Outcome]) -> str:

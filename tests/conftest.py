@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 
 import pytest
 import torch
@@ -14,21 +15,25 @@ settings.load_profile("tlaudit")
 
 THREADS = torch.get_num_threads()
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in the background of a shell. Commands started from here are to hear Ctrl-C as in the foreground.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread_for_what_a_module_shares(request):
     """Sums of two threads differ in the last digit from those of one, which is what tests compare them with."""
     marks = request.module.__dict__.get("pytestmark", [])
-    slow = any(mark.name == "slow" for mark in (marks if isinstance(marks, list) else [marks]))
-    torch.set_num_threads(THREADS if slow else 1)
+    real = any(mark.name == "realdata" for mark in (marks if isinstance(marks, list) else [marks]))
+    torch.set_num_threads(THREADS if real else 1)
     yield
     torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(autouse=True)
 def one_thread(request):
-    """Small networks are quicker on one thread than on two that wait for each other; slow tests take all cores."""
-    torch.set_num_threads(1 if request.node.get_closest_marker("slow") is None else THREADS)
+    """Small networks are quicker on one thread than on two that wait for each other; real ones take all cores."""
+    torch.set_num_threads(1 if request.node.get_closest_marker("realdata") is None else THREADS)
 
 
 @pytest.fixture(autouse=True, scope="session")

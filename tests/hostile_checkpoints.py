@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _codecs
 import argparse
 import builtins
 import collections
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import safetensors.torch
 import torch
 from torch import nn
-from torch._utils import _rebuild_meta_tensor_no_storage
+from torch._utils import _rebuild_device_tensor_from_cpu_tensor, _rebuild_meta_tensor_no_storage
 
 import several
 import tiny
@@ -294,6 +295,12 @@ def compressed(folder: Path) -> Path:
     return written(folder / "net.pth", rezipped(packed({"w": torch.zeros(1 << 20)}), method=zipfile.ZIP_DEFLATED))
 
 
+def damaged_within(content: bytes) -> bytes:
+    """Other bytes where the first entry begins."""
+    place = content.index(b"data.pkl") + len("data.pkl") + 4
+    return content[:place] + b"\xff" * 12 + content[place + 12 :]
+
+
 def compressed_pickle(folder: Path, size: int = 1 << 24) -> Path:
     """A pickle of one long text."""
     bomb = pickle.dumps({"a": "a" * size}, 2)
@@ -474,7 +481,7 @@ _ODD: dict[str, tuple[Callable[[], object], int, tuple[str, ...]]] = {
     "a name of markup": (lambda: {**state(), "[red]<b>": torch.ones(2)}, 3, (r"\[red\]<b>",)),
     "a name of 10 000 characters": (lambda: {**state(), "a" * 10_000: torch.ones(2)}, 3, ("a{200}…",)),
     "a name of prefixes": (lambda: {"model." * 2000 + key: one for key, one in state().items()}, 3, ("is no",)),
-    "names of bytes": (lambda: {key.encode("utf-16"): one for key, one in state().items()}, 3, ("_codecs.encode",)),
+    "names of bytes": (lambda: {key.encode("utf-16"): one for key, one in state().items()}, 3, ("no weights in it",)),
     "names of numbers": (lambda: dict(enumerate(state().values())), 3, ("no weights in it",)),
     "a name that is no text": (lambda: {**state(), ("a", 10**500): 1, None: 2, 1.5: 3}, 0, ("ignored +3: tuple of 2",)),
     "names of other entries": (lambda: {**state(), "a\n\x1b[31m\ud800": 3}, 0, (r"ignored +1: a \\u001b\[31m\\ud800",)),
@@ -528,8 +535,49 @@ _ODD: dict[str, tuple[Callable[[], object], int, tuple[str, ...]]] = {
     ),
     "two names for one class": (lambda: {"state_dict": state(), "class_to_idx": {"a": 0, "b": 0}}, 3, ("must number",)),
     "an index that is a tensor": (lambda: {"state_dict": state(), "class_to_idx": torch.ones(3)}, 0, ("no names",)),
-    "memory for nothing": (lambda: {**state(), "x": Calls(bytearray, 10**11)}, 3, (r"asks for builtins\.bytearray",)),
-    "text that grows": (lambda: {**state(), "x": b"bytes"}, 3, (r"asks for _codecs\.encode",)),
+    "memory for nothing": (lambda: {**state(), "x": Calls(bytearray, 10**11)}, 3, (r"it calls builtins\.bytearray",)),
+    "text that grows": (
+        lambda: {**state(), "x": Calls(_codecs.encode, "a", "punycode")},
+        3,
+        (r"calls _codecs\.encode",),
+    ),
+    "text that grows by growing": (
+        lambda: {**state(), "x": Calls(_codecs.encode, Calls(_codecs.encode, "a", "latin1"), "latin1")},
+        3,
+        (r"it calls _codecs\.encode",),
+    ),
+    "a call handed on": (lambda: {**state(), "x": [bytearray]}, 3, (r"builtins\.bytearray is handed on",)),
+    "a set of a billion": (
+        lambda: {**state(), "x": Calls(set, torch.ones(1).expand(10**9))},
+        3,
+        (r"it calls builtins\.set as no weights",),
+    ),
+    "one number for a billion, as another type": (
+        lambda: {
+            **state(),
+            "x": Calls(
+                _rebuild_device_tensor_from_cpu_tensor,
+                torch.ones(1).expand(8 * 10**8),
+                torch.float64,
+                "cpu",
+                False,
+            ),
+        },
+        3,
+        (r"it calls torch\._utils\._rebuild_device_tensor_from_cpu_tensor",),
+    ),
+    "bytes": (lambda: {"state_dict": state(), "commit": b"deadbeef"}, 0, ("matched +14 tensors",)),
+    "bytes that change": (lambda: {"state_dict": state(), "more": bytearray(b"abc")}, 0, ("matched +14 tensors",)),
+    "a text of a call": (
+        lambda: {"state_dict": state(), "note": "cbuiltins\nbytearray\n"},
+        0,
+        ("matched +14 tensors",),
+    ),
+    "the same entries for every name": (
+        lambda: dict.fromkeys(map(str, range(1000)), dict.fromkeys(range(100_000))),
+        3,
+        ("no weights in it.* there is 0, 1, 2",),
+    ),
 }
 """State dicts by what is odd about them: made how, exit code, what is said."""
 
@@ -657,10 +705,14 @@ _PLACES = [
 ]
 
 _ARCHIVES = [
+    Case("archive: compressed zeros", compressed, NO_ANSWER, ("compressed by another program.* unpack it and save",)),
+    Case("archive: compressed pickle", compressed_pickle, NO_ANSWER, ("compressed by another program",)),
     Case(
-        "archive: compressed zeros", compressed, NO_ANSWER, (r"bytes that unpack to 419\d+; torch does not compress",)
+        "archive: compressed, damaged",
+        lambda f: written(f / "net.pth", damaged_within(rezipped(packed(state()), method=zipfile.ZIP_LZMA))),
+        NO_ANSWER,
+        ("compressed by another program",),
     ),
-    Case("archive: compressed pickle", compressed_pickle, NO_ANSWER, (r"bytes that unpack to 167\d+;",)),
     Case("archive: overlapping entries", overlapping, NO_ANSWER, ("bytes that unpack to",)),
     Case("archive: thousands of entries", crowded, DONE, ("matched +14 tensors",)),
     Case(
@@ -706,8 +758,56 @@ _ARCHIVES = [
         "legacy: memory for nothing",
         lambda f: saved(f, [Calls(bytearray, 10**11)], legacy=True),
         NO_ANSWER,
-        (r"builtins\.bytearray",),
+        (r"it calls builtins\.bytearray",),
+    ),
+    Case(
+        "legacy: bytes",
+        lambda f: saved(f, {"state_dict": state(), "commit": b"deadbeef"}, legacy=True),
+        DONE,
+        ("matched +14 tensors",),
     ),
 ]
 
-CASES = [*_PLACES, *_ARCHIVES, *_headers(), *_odd(), *_told()]
+
+# Pickles written by hand, which no pickler would write.
+
+_TWICE = b")" + b"".join(b"q" + bytes([one]) + b"h" + bytes([one]) + b"\x86" for one in range(60))
+"""A tuple of a tuple twice, sixty times: as many entries as two to the power of sixty."""
+_BY_HAND: dict[str, tuple[bytes, str]] = {
+    "tuples in tuples as a key": (b"}" + b")" + b"\x85" * 10**6 + b"K\x01s.", "tuples in more than 100 tuples"),
+    "twice itself as a key": (b"}" + _TWICE + b"K\x01s.", "copies the same entries again"),
+    "twice itself called": (_TWICE + b")R.", "copies the same entries again"),
+    "twice itself as a class": (_TWICE + b")\x81.", "copies the same entries again"),
+    "twice itself in a set": (b"c__builtin__\nset\n](" + _TWICE + b"e\x85R.", "copies the same entries again"),
+    "a long list in a thousand sets": (
+        b"](" + b"K\1" * 10_000 + b"eq\1(" + b"c__builtin__\nset\nh\1\x85R" * 1000 + b"l.",
+        "copies the same entries again",
+    ),
+    "a number called": (b"K\1)R.", "it calls what is no function"),
+    "a list as a class": (b"])\x81.", "it calls what is no function"),
+    "called by another": (
+        b"ctorch._tensor\n_rebuild_from_type_v2\n(c__builtin__\nbytearray\nctorch\nTensor\nJ\xff\xff\xff\x7f\x85}tR.",
+        "builtins.bytearray is handed on",
+    ),
+    "memory of a tensor": (b"ctorch\nFloatTensor\nJ\xff\xff\xff\x7f\x85R.", "it calls torch.FloatTensor"),
+    "memory of a storage": (b"ctorch.storage\nUntypedStorage\nK\1\x85R.", "it calls torch.storage.UntypedStorage"),
+    "a group of processes": (
+        b"ctorch.distributed.device_mesh\nDeviceMesh\nX\3\0\0\0cpu]K\0a\x86R.",
+        "holds sharded tensors .torch.distributed.device_mesh.DeviceMesh.; save the gathered state dict",
+    ),
+    "a sharded tensor": (
+        b"}X\x09\0\0\0fc.weightctorch.distributed.tensor\nDTensor\n)\x81s.",
+        "holds sharded tensors .torch.distributed.tensor.DTensor.",
+    ),
+}
+"""What stands in the place of the pickle, after its first two bytes, and what is said of it."""
+
+
+def _by_hand() -> list[Case]:
+    def maker(content: bytes) -> Callable[[Path], Path]:
+        return lambda folder: written(folder / "net.pth", rezipped(packed(state()), data_pkl=b"\x80\2" + content))
+
+    return [Case(f"pickle: {name}", maker(content), NO_ANSWER, (said,)) for name, (content, said) in _BY_HAND.items()]
+
+
+CASES = [*_PLACES, *_ARCHIVES, *_headers(), *_odd(), *_told(), *_by_hand()]

@@ -6,7 +6,15 @@ import os
 import pytest
 
 from tlaudit.errors import UsageError
-from tlaudit.files import clear_away, crash_details, keep_traceback, refuse_unwritable, unfinished, write_atomically
+from tlaudit.files import (
+    clear_away,
+    crash_details,
+    keep_traceback,
+    refuse_unwritable,
+    unfinished,
+    unfinished_name,
+    write_atomically,
+)
 
 
 def test_writes_whole_files_and_leaves_nothing_else(tmp_path):
@@ -65,14 +73,15 @@ def test_a_traceback_that_cannot_be_written_is_no_crash(tmp_path, monkeypatch):
 
 
 def test_what_killed_runs_left_is_cleared_away_and_what_is_written_now_stays(tmp_path):
-    left = tmp_path / ".a.json.01234567.tlaudit-tmp"
+    left = tmp_path / unfinished_name("a.json")
     left.write_bytes(b"half")
-    folder = tmp_path / ".pictures.89abcdef.tlaudit-tmp"
+    folder = tmp_path / unfinished_name("pictures")
     (folder / "0000").mkdir(parents=True)
-    others = {".a.json.01234567.tmp", ".01234567.tlaudit-tmp.txt", "a.01234567.tlaudit-tmp"}
+    ours, link = unfinished_name("a.json"), unfinished_name("link")
+    others = {ours.removesuffix(".tlaudit-tmp"), f"{ours}.txt", ours[1:], ".a.json.01234567.tlaudit-tmp"}
     for name in others:
         (tmp_path / name).write_bytes(b"of somebody else")
-    (tmp_path / ".link.01234567.tlaudit-tmp").symlink_to(tmp_path / "a.json")
+    (tmp_path / link).symlink_to(tmp_path / "a.json")
     with unfinished(tmp_path / "b.json") as file, unfinished(tmp_path / "c", folder=True) as made:
         file.write_bytes(b"not yet whole")
         write_atomically(tmp_path / "a.json", b"whole")
@@ -81,10 +90,76 @@ def test_what_killed_runs_left_is_cleared_away_and_what_is_written_now_stays(tmp
             "a.json",
             file.name,
             made.name,
-            ".link.01234567.tlaudit-tmp",
+            link,
         }
-    assert {p.name for p in tmp_path.iterdir()} == others | {"a.json", ".link.01234567.tlaudit-tmp"}
+    assert {p.name for p in tmp_path.iterdir()} == others | {"a.json", link}
     clear_away(tmp_path / "missing")
+
+
+def test_what_another_host_writes_stays(tmp_path, monkeypatch):
+    """Where locks hold on one host only, as on some network file systems, nobody else's can be seen."""
+    with monkeypatch.context() as patch:
+        patch.setattr("platform.node", lambda: "another")
+        theirs = tmp_path / unfinished_name("a.json")
+        theirs.write_bytes(b"not yet whole")
+    clear_away(tmp_path)
+    assert theirs.read_bytes() == b"not yet whole"
+    monkeypatch.setattr("platform.node", lambda: "another")
+    clear_away(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_nothing_is_made_where_there_is_no_folder(tmp_path, folder):
+    with pytest.raises(FileNotFoundError), unfinished(tmp_path / "none" / "a", folder=folder):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_cannot_be_locked_is_not_left_behind(tmp_path, monkeypatch, folder):
+    """As for a plain user where the umask is 0777: what was just made cannot be opened."""
+    opened, made = os.open, []
+
+    def shut(path, flags, *mode):
+        if flags & os.O_CREAT:
+            return opened(path, flags, *mode)
+        made.extend(tmp_path.iterdir())
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", shut)
+    if folder:
+        with pytest.raises(PermissionError, match="Permission denied"), unfinished(tmp_path / "a", folder=True):
+            pass
+        assert len(made) == 1
+    else:
+        # Made and opened in one, so that its mode does not matter.
+        with unfinished(tmp_path / "a"):
+            pass
+        assert made == []
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o644])
+def test_who_may_read_a_file_stays(tmp_path, monkeypatch, mode):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    while_written = []
+    synced = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (while_written.append(os.fstat(file).st_mode & 0o777), synced(file)))
+    write_atomically(path, b"new")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", mode)
+    assert while_written == [mode | 0o200], "nobody else reads it before it has its name"
+
+
+def test_a_new_file_has_the_mode_of_all_new_files(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "a.json", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
 
 
 def test_the_longest_name_can_be_written(tmp_path):

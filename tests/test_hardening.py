@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)] * (str(ROOT) not in sys.path)
 
-from hardening import fuzz, soak  # noqa: E402
+from hardening import faults, fuzz, outcomes, soak, world  # noqa: E402
 from hardening.fuzzing import archives, documents, oracle, runner, trees  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux what a process holds")
@@ -150,6 +150,68 @@ def test_no_crash_is_no_failure(capsys):
 def test_a_target_that_tried_nothing_makes_the_run_fail(capsys):
     assert fuzz.verdict([figures(executions=0)]) == 1
     assert "report: nothing was tried" in capsys.readouterr().out
+
+
+def test_what_processes_that_are_gone_worked_in_is_cleared_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "MEMORY", tmp_path)
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    gone, alive, mine = ended.pid, 1, os.getpid()
+    for name in (f"{gone}-{gone}-a", f"{gone}-b", f"{mine}-{gone}-c"):
+        (tmp_path / f"tlaudit-fuzz-{name}" / "files").mkdir(parents=True)
+    kept = {f"tlaudit-fuzz-{alive}-{gone}-d", f"tlaudit-fuzz-{gone}-{alive}-e", "tlaudit-fuzz-of-others", "others"}
+    for name in kept:
+        (tmp_path / name).mkdir()
+    runner.clear_scratch()
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    # Its own are told by its process too, whoever started it.
+    assert f"-{mine}-" in runner._place_to_work().name
+    runner.clear_scratch()
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+@pytest.fixture
+def faulty(tmp_path, monkeypatch):
+    """Injections that give outcomes at once."""
+
+    def run(*found, chosen=("--command", "gate")):
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        monkeypatch.setattr(world, "build", lambda place: place)
+        monkeypatch.setattr(faults, "INJECTIONS", {"kills": lambda *_: list(found)})
+        return faults.main([*chosen, "--output", str(tmp_path / "faults.json")])
+
+    return run
+
+
+def test_faults_that_were_survived_are_no_failure(faulty):
+    assert faulty(outcomes.Outcome("kills", "gate", 2, 2, ())) == 0
+
+
+@pytest.mark.parametrize("lost", [(), ("gate: gate.json is missing",)])
+def test_a_fault_that_was_not_survived_makes_the_run_fail(faulty, lost):
+    assert faulty(outcomes.Outcome("kills", "gate", 2, 1, lost)) == 1
+
+
+def test_an_injection_that_injects_nothing_makes_the_run_fail_and_is_named(faulty, capsys):
+    assert faulty(outcomes.Outcome("kills", "gate", 0, 0, ()), outcomes.Outcome("kills", "init", 1, 1, ())) == 1
+    assert "kills, gate: nothing was injected\n" in capsys.readouterr().out
+
+
+def test_a_run_without_any_fault_fails(faulty, capsys):
+    assert faulty() == 1
+    assert "all: nothing was injected\n" in capsys.readouterr().out
+
+
+def test_a_kind_that_touches_no_command_makes_the_run_fail(faulty, capsys):
+    assert faulty(chosen=()) == 1
+    assert "kills: nothing was injected\n" in capsys.readouterr().out
+
+
+def test_no_rounds_are_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        faults.main(["--rounds", "0", "--only", "kills", "--command", "gate"])
+    assert stop.value.code == 2
+    assert "--rounds: expected at least 1" in capsys.readouterr().err
 
 
 def test_deeds_are_noticed(tmp_path):

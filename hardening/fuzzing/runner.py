@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .documents import Mutation
 
 CRASHES, CORPUS, SEEDS, STATE, LINES = "crashes", "corpus", "seeds", "state.json", "lines.json"
-MEMORY, SCRATCH = Path("/dev/shm"), f"tlaudit-fuzz-{os.environ.get('TLAUDIT_FUZZ_RUN', os.getpid())}-"
+MEMORY, SCRATCH = Path("/dev/shm"), "tlaudit-fuzz-"
 _OURS = "/tlaudit/"
 _PAUSE = 0.2
 _MOST_COMPLAINTS = 5000
@@ -158,13 +158,28 @@ def fuzz(name: str, folder: Path, seconds: int, seed: int) -> None:
 
 def _place_to_work() -> Path:
     """A folder in memory where there is one: thousands of files are written, and none is kept."""
-    return Path(tempfile.mkdtemp(prefix=SCRATCH, dir=MEMORY if MEMORY.is_dir() else None))
+    pid = os.getpid()
+    prefix = f"{SCRATCH}{os.environ.get('TLAUDIT_FUZZ_RUN', pid)}-{pid}-"
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if MEMORY.is_dir() else None))
 
 
 def clear_scratch() -> None:
-    """Remove what processes worked in; they are ended without being asked."""
+    """Remove what processes of this run, and any that are gone, worked in; they are ended without being asked."""
     for path in (MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())).glob(f"{SCRATCH}*"):
-        shutil.rmtree(path, ignore_errors=True)
+        # The run, and its process; each ends with a dash.
+        pids = [int(pid) for pid in re.findall(r"-(\d+)(?=-)", path.name)]
+        if os.getpid() in pids[:1] or (pids and not any(map(_is_there, pids))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _instrument(instrumented: Callable[[Any], Any]) -> None:

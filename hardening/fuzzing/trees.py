@@ -106,7 +106,8 @@ def _of_its_kind(container: Any, key: Any, dice: random.Random, words: Any, *_: 
     elif isinstance(value, int):
         container[key] = dice.choice((value + 1, value + 1, value * 2, abs(value - 1), -value, dice.choice(WHOLE)))
     elif isinstance(value, float):
-        container[key] = dice.choice((value / 2, value * 2, -value, dice.random(), dice.choice(BROKEN), round(value)))
+        whole = float(f"{value:.0f}")  # of what is infinite too
+        container[key] = dice.choice((value / 2, value * 2, -value, dice.random(), dice.choice(BROKEN), whole))
     elif isinstance(value, str):
         container[key] = dice.choice((value + dice.choice(TEXTS), value[: len(value) // 2], *dice.sample(words, 2)))
     elif isinstance(value, dt.date):

@@ -43,8 +43,9 @@ def kill(trial: Trial) -> None:
     status = process.wait(LONGEST)
     if not killed.exists():
         return  # there were fewer
-    if status == 0 and trial.command.name == "audit":
-        # What a pass for several checks fails of, each of them tries once more by itself.
+    if status == 0:
+        # What a pass for several checks fails of, each of them tries once more by itself; and a batch that was decoded
+        # ahead may be one that nobody wanted. What is written then has to be all of it.
         trial.count([*left(folder, trial.command, trial.reference), *trial.again(folder)])
         return
     said = process.said()

@@ -50,7 +50,7 @@ _MOST_SHOWN = 60
 _MOST_SAID = 400
 """Characters of a complaint."""
 _MOST_COMPLAINTS = 10
-_MOST_BYTES = 2 * 2**20
+_MOST_BYTES = 2**20
 """Of a configuration file; ten thousand rules have less."""
 
 _ROLES = {"source", "finetuned", "baseline"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.tlaudit-tmp", re.DOTALL)
 _LONGEST_NAME = 200
 """Bytes of a file's name that are kept in that of its unfinished state; file systems take 255 in all."""
 
@@ -85,7 +86,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give an empty file to write to, beside a file; when all went well it becomes the file.
+    """Give an empty file to write to, beside a file; when all went well it becomes the file, with the mode of the old.
 
     Args:
         path: The file. A symbolic link is followed, its target replaced.
@@ -97,15 +98,29 @@ def replacing(path: Path) -> Iterator[Path]:
     _refuse_special(path)
     target = Path(os.path.realpath(path))
     with unfinished(target) as temporary:
+        mode = _mode(target) if target.exists() else _mode(temporary)
+        # Who may not read the old content may not read the new one either, not even while it is written.
+        _give_mode(temporary, mode | stat.S_IWUSR)
         yield temporary
+        _give_mode(temporary, mode)
         temporary.replace(target)
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def _give_mode(path: Path, mode: int) -> None:
+    # Where a file system knows no modes all files have one, and giving it may be refused.
+    if _mode(path) != mode:
+        path.chmod(mode)
 
 
 @contextlib.contextmanager
 def unfinished(target: Path, *, folder: bool = False) -> Iterator[Path]:
     """Make an empty file, or folder, beside a target, for this process alone; it is removed unless it was renamed.
 
-    What runs that were killed left beside the target is cleared away first.
+    What runs of this host that were killed left beside the target is cleared away first.
 
     Args:
         target: What it is going to be. Its folder is there.
@@ -127,13 +142,15 @@ def unfinished(target: Path, *, folder: bool = False) -> Iterator[Path]:
 def clear_away(folder: Path) -> None:
     """Remove what runs that were killed left unfinished directly in a folder.
 
-    What a run is still writing is locked and stays; so does everything where the file system knows no locks.
+    What a run is still writing is locked and stays; so does everything where the file system knows no locks. What
+    another host left stays too: on some network file systems its locks are not seen here.
     """
     if fcntl is None:
         return
     # What cannot be looked at or removed stays; the next run tries again.
+    ours = re.compile(rf"\..*\.{_host()}-[0-9a-f]{{8}}\.tlaudit-tmp", re.DOTALL)
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for name in [entry.name for entry in entries if _UNFINISHED.fullmatch(entry.name)]:
+        for name in [entry.name for entry in entries if ours.fullmatch(entry.name)]:
             with contextlib.suppress(OSError):
                 path = folder / name
                 lock = _opened(path)
@@ -144,18 +161,41 @@ def clear_away(folder: Path) -> None:
                     os.close(lock)
 
 
+def unfinished_name(name: str) -> str:
+    """Give a new name for what is going to have a name, until it is whole; it tells which host writes it."""
+    kept = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
+    return f".{kept}.{_host()}-{secrets.token_hex(4)}.tlaudit-tmp"
+
+
+def _host() -> str:
+    return hashlib.sha256(os.fsencode(platform.node())).hexdigest()[:8]
+
+
 def _claimed(target: Path, *, folder: bool) -> tuple[Path, int]:
     """Make an empty file or folder of a new name and lock it."""
-    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
     while True:
-        path = target.with_name(f".{name}.{secrets.token_hex(4)}.tlaudit-tmp")
-        path.mkdir() if folder else path.touch(exist_ok=False)
+        path = target.with_name(unfinished_name(target.name))
+        lock = _made(path, folder=folder)
         # Another run may take it for a left-over in the moment before it is locked.
-        with contextlib.suppress(FileNotFoundError):
-            lock = _opened(path)
+        if lock is not None:
             if _is_mine(path, lock):
                 return path, lock
             os.close(lock)
+
+
+def _made(path: Path, *, folder: bool) -> int | None:
+    """Make an empty file or folder and open it; None where somebody has cleared it away already."""
+    if not folder:
+        # In one call: the file may be of a mode that lets nobody open it.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    path.mkdir()
+    try:
+        return _opened(path)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        path.rmdir()
+        raise
 
 
 def _opened(path: Path) -> int:

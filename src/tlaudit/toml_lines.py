@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MOST_PARTS = 200
+MOST_PARTS = 50
 """Parts of a dotted key. The reader's time and memory grow with their square: with 50 000 they would fill a machine."""
 
 _PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""

@@ -16,6 +16,7 @@ from tlaudit.cache.entry import Entry
 from tlaudit.cache.place import default_folder, opened
 from tlaudit.cache.store import Cache
 from tlaudit.config import settle
+from tlaudit.files import unfinished_name
 
 QUESTION = {"kind": "recognition", "networks": [["ab", [256, 224, "bilinear"]]], "order": None}
 IMAGES = "5" * 64
@@ -195,7 +196,7 @@ def test_what_a_run_that_was_killed_left_unfinished_is_cleared_away(tmp_path):
     cache = cache_at(tmp_path)
     cache.keep(*sized(1))
     name = only_file(tmp_path).name
-    old, foreign = tmp_path / f".{name}.0a1b2c3d.tlaudit-tmp", tmp_path / ".x.tmp"
+    old, foreign = tmp_path / unfinished_name(name), tmp_path / ".x.tmp"
     for path in (old, foreign):
         path.write_bytes(b"x")
     cache.keep(*sized(2))

@@ -98,6 +98,21 @@ def test_defaults_are_what_all_have(reports, by, axes):
     assert (found.ranked_by, found.axes) == (by, axes)
 
 
+def test_a_number_whose_report_says_no_direction_is_not_ranked_by():
+    """As of a report that was changed by hand."""
+
+    def undirected(report):
+        plain = json.loads(report.to_json())
+        for check in plain["checks"]:
+            for number in check["measurements"]:
+                if number["name"] == EXCESS:
+                    number["better"] = "neither"
+        return type(report).model_validate(plain)
+
+    found = compare({name: undirected(report) for name, report in a_study().items()})
+    assert found.ranked_by == "lingering.fraction"
+
+
 def test_the_excess_over_the_null_stands_in_where_a_baseline_is_missing():
     def of(name, excess):
         null = measured("distraction.excess_over_null", 0.1, 0.02, unit="overlap")

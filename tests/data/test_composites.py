@@ -508,17 +508,52 @@ def test_missing_parents_are_made(batches: list[CompositeBatch], tmp_path: Path)
     assert len(read_manifest(tmp_path / "no" / "where" / "new")) == 7
 
 
-@pytest.mark.parametrize("stranger", ["notes.txt", "0001/mine.png", "0001/0002-0001.png", "0001/0001-0001.png/x"])
+@pytest.mark.parametrize(
+    "stranger", ["notes.txt", "0001/mine.png", "0001/0001-0002.png", "0002/0002-0001.png", "0001/0001-0001.png/x"]
+)
 def test_what_is_not_ours_is_not_touched(tmp_path: Path, stranger: str) -> None:
     (tmp_path / "mine" / stranger).parent.mkdir(parents=True)
     (tmp_path / "mine" / stranger).write_text("mine")
-    (tmp_path / "mine" / "composites.csv").touch()
+    (tmp_path / "mine" / "composites.csv").write_text(",".join(COLUMNS) + '\n"0001-0001","0001/0001-0001.png"\n')
     held = Path(stranger).parts[0]
     if stranger.endswith("/x"):
         (tmp_path / "mine" / "0001" / "notes").touch()
     with pytest.raises(UsageError, match=rf"or one of an earlier run; this one holds {held}"):
         CompositeFolder(tmp_path / "mine")
     assert (tmp_path / "mine" / stranger).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("mine", "held"),
+    [
+        ("2024/2024-0001.png", "2024"),
+        ("2024/", "2024"),
+        ("composites.csv", "composites.csv"),
+    ],
+    ids=["a picture of the same form", "an empty folder", "a table of the same name"],
+)
+def test_what_only_looks_like_ours_is_not_touched(tmp_path: Path, mine: str, held: str) -> None:
+    path = tmp_path / "years" / mine
+    (path if mine.endswith("/") else path.parent).mkdir(parents=True)
+    if not mine.endswith("/"):
+        path.write_text("id,file\nholiday,0001/0001-0001.png\n")
+    with pytest.raises(UsageError, match=rf"years: expected a new or empty folder .*; this one holds {held}$"):
+        refuse_folder(tmp_path / "years")
+    assert path.exists()
+
+
+@pytest.mark.parametrize("linked", ["composites.csv", "0001/0001-0001.png", "0001"])
+def test_links_among_composites_are_not_ours(batches: list[CompositeBatch], tmp_path: Path, linked: str) -> None:
+    with CompositeFolder(tmp_path / "there") as folder:
+        folder.add(batches[0], describe)
+    refuse_folder(tmp_path / "there")
+    first = min((tmp_path / "there").glob("*/*.png"))
+    entry = {"composites.csv": tmp_path / "there" / linked, "0001": first.parent}.get(linked, first)
+    entry.rename(tmp_path / "elsewhere")
+    entry.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match=r"or one of an earlier run; this one holds "):
+        refuse_folder(tmp_path / "there")
+    assert entry.is_symlink()
 
 
 def test_refuses_places_it_cannot_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

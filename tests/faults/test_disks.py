@@ -13,11 +13,12 @@ import torch
 import faulted
 from commanded import command, refused
 from gated import a_check, an_audit, number
+from tlaudit import files
 from tlaudit.cache.entry import Entry
 from tlaudit.cache.store import Cache
 from tlaudit.checks.stress_runs import refuse_runs
 from tlaudit.data import whole_folders
-from tlaudit.data.composite_files import CompositeFolder
+from tlaudit.data.composite_files import COLUMNS, CompositeFolder
 from tlaudit.data.rows import RowFile
 from tlaudit.errors import DataError
 from tlaudit.training.steps import Step, StepFile
@@ -35,14 +36,15 @@ class Killed(BaseException):
 
 def written(folder, text):
     (folder / "0001").mkdir(parents=True)
-    for name in ("composites.csv", "0001/0001-0001.png"):
-        (folder / name).write_text(text)
+    (folder / "composites.csv").write_text(f"{','.join(COLUMNS)}\n0001-0001,0001/0001-0001.png,{text}\n")
+    (folder / "0001" / "0001-0001.png").write_text(text)
     return folder
 
 
 def whole(folder):
     """What all files of a folder say; None where there is no folder, or they are of two runs."""
-    texts = {path.read_text() for path in folder.rglob("*") if path.is_file()} if folder.is_dir() else set()
+    there = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    texts = {path.read_text().strip().rpartition(",")[2] for path in there}
     return texts.pop() if len(texts) == 1 and len(list(folder.rglob("*"))) == 3 else None
 
 
@@ -83,7 +85,7 @@ def test_composites_outlive_a_kill_at_every_step(tmp_path, monkeypatch, exchangi
     while True:
         steps += 1
         shutil.rmtree(target, ignore_errors=True)
-        made = written(tmp_path / f".composites.{steps:08x}.tlaudit-tmp", "new")
+        made = written(tmp_path / files.unfinished_name("composites"), "new")
         written(target, "old")
         going_on = killed_at(steps, made, target, monkeypatch)
         gaps += whole(target) is None
@@ -252,7 +254,7 @@ def judged(place, code=3, said="tlaudit: PLACE/a.json: cannot be written: No spa
 
 WRONG = {
     "half a file": (lambda place: (place / "a.json").write_text('{"x"'), {}, "a.json is not what it should be"),
-    "left over": (lambda place: (place / ".a.json.00000000.tlaudit-tmp").touch(), {}, "tlaudit-tmp is left over"),
+    "left over": (lambda place: (place / files.unfinished_name("a.json")).touch(), {}, "tlaudit-tmp is left over"),
     "old is gone": (lambda _: None, {"earlier": True}, "a.json is missing"),
     "another code": (lambda _: None, {"code": 2}, "exit code 2, expected 3"),
     "a crash": (lambda _: None, {"said": "tlaudit: crashed: OSError: No space left on device"}, "it crashed"),

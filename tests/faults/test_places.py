@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 import faulted
+import tiny
 from commanded import command, refused
 from gated import a_check, an_audit, number
 from tlaudit.cache.entry import Entry
@@ -72,6 +75,33 @@ def test_steps_go_where_a_link_leads(tmp_path):
     file.close()
     assert (tmp_path / "steps.csv").is_symlink()
     assert (tmp_path / "there.csv").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("ways", "mine"),
+    [
+        (["--train-data", "task/train"], "steps.csv"),
+        (["--train-data", "task/train", "--method", "plain,l2sp"], "steps.l2sp.csv"),
+        (["--task", "one=task", "--task", "two=task"], "steps.plain.two.csv"),
+    ],
+    ids=["one", "several", "in turn"],
+)
+def test_a_table_in_the_place_of_steps_is_refused_before_any_training(tmp_path, monkeypatch, ways, mine):
+    monkeypatch.chdir(tmp_path)
+    source = {"state_dict": tiny.own(2).state_dict(), "classes": ["c0", "c1"]}
+    tiny.saved(tmp_path / "source.pth", source)
+    for part, label in itertools.product(("train", "val"), ("c0", "c1")):
+        folder = tmp_path / "task" / part / label
+        folder.mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(folder / "0.png")
+    (tmp_path / mine).write_text("date,expense\n1,2\n")
+    method = [] if "--method" in ways else ["--method", "plain"]
+    network = ["--source", "source.pth", "--arch", tiny.OWN, "--head", "fc", "--resize", "16", "--crop", "16"]
+    monkeypatch.setattr("tlaudit.training.loop.Training.run", lambda *_, **__: pytest.fail("a training has begun"))
+    ended = command("repair", *network, *ways, *method, "--steps", "steps.csv", "--epochs", "1", "-j", "0", "-q")
+    refused(2, ended, rf"{mine}: expected what the steps of this training did; name another file, or remove it")
+    assert (tmp_path / mine).read_text() == "date,expense\n1,2\n"
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [mine]
 
 
 def test_composites_whose_folder_goes_meanwhile(tmp_path):

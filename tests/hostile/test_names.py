@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +16,7 @@ from PIL import Image
 
 import tiny
 from commanded import command
+from gated import a_policy, an_audit, flips
 from tlaudit.data.folders import printable
 
 if TYPE_CHECKING:
@@ -273,3 +275,102 @@ def test_a_class_map_names_folders_as_they_are_printed(world, tmp_path):
         assert re.search(r"map\.json, .* may be class \d+ .* or \d+ .*: give the index", ended.err), ended.err
     else:
         assert names_in(json.loads(read(ended))) == set(map(written, world.source))
+
+
+# Where results go
+
+
+FOLDER = "a\n\x1b[2J\u202eb\u2028\\x0a"
+"""A folder that splits lines, clears the screen and turns text around; its last five characters are but text."""
+SAID = r"a\u000a\u001b[2J\u202eb\u2028\x0a"
+"""The same as messages have it."""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Networks and pictures of harmless names, and a hostile folder with a file, a pipe and a folder in it."""
+    made = build(tmp_path, [f"c{number}" for number in range(len(tiny.CORNERS))])
+    for name in made.target:
+        (made.root / "target" / name / f"{name}.gif").unlink()
+    (tmp_path / FOLDER / "x.json").mkdir(parents=True)
+    (tmp_path / FOLDER / "net.pth").write_bytes(b"no network")
+    (tmp_path / FOLDER / "tlaudit.toml").touch()
+    os.mkfifo(tmp_path / FOLDER / "pipe.json")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["lingering", "-o", f"{FOLDER}/x.json"], f"{SAID}/x.json: expected a file to write, this is a folder"),
+        (["lingering", "-o", f"{FOLDER}/pipe.json"], f"{SAID}/pipe.json: expected an ordinary file, this is a device"),
+        (["lingering", "-o", f"no{FOLDER}/x.json"], f"no{SAID}/x.json: the folder no{SAID} does not exist; create it"),
+        (["lingering", "-o", f"{FOLDER}/x.{FOLDER}"], f"x.{SAID}: no format ends in "),
+        (["lingering", "-f", f"no{FOLDER}"], "unknown format "),
+        (["lingering", "--report", f"{FOLDER}/x.txt"], f"{SAID}/x.txt: a report is HTML; name a file that ends in"),
+        (
+            ["lingering", "-o", f"{FOLDER}/a.html", "--report", f"{FOLDER}/a.html"],
+            f"{SAID}/a.html: both --output and --report",
+        ),
+        (["lingering", "--config", f"{FOLDER}/none.toml"], f"{SAID}/none.toml: "),
+        (["distraction", "--save-rows", f"no{FOLDER}/x.csv"], f"no{SAID}/x.csv: "),
+        (["distraction", "--save-composites", f"{FOLDER}/net.pth"], f"{SAID}/net.pth: "),
+        (["screen", "target", "--summary", f"{FOLDER}/x.json"], f"{SAID}/x.json: expected a file to write"),
+        (["screen", "target", "-o", f"{FOLDER}/x.{FOLDER}"], f"x.{SAID}: no format ends in "),
+        (["repair", "--train-data", "target", "-o", f"no{FOLDER}/x.pth"], f"no{SAID}/x.pth: the folder no{SAID} does"),
+        (["repair", "--train-data", "target", "--steps", f"{FOLDER}/x.txt"], f"{SAID}/x.txt: expected a name that"),
+        (["repair", "--task", f"{FOLDER}=x"], f"--task {SAID}=x: expected NAME=DIR"),
+        (["init", "-o", f"no{FOLDER}/tlaudit.toml"], f"no{SAID}/tlaudit.toml: the folder no{SAID} does not exist"),
+        (["init", "-o", f"{FOLDER}/tlaudit.toml"], f"{SAID}/tlaudit.toml: there is a file of that name"),
+        (["init", "-o", f"{FOLDER}/pyproject.toml"], f"{SAID}/pyproject.toml: expected a file of its own"),
+        (["inspect", f"{FOLDER}/net.pth"], r"tlaudit: a \u001b[2J\u202eb \x0a/net.pth: not a checkpoint"),
+        (["inspect", "source.pth", "-o", f"{FOLDER}/x.json"], f"{SAID}/x.json: expected a file to write"),
+        (["inspect", "source.pth", "-f", FOLDER], "unknown format "),
+        (["gate", f"no{FOLDER}/x.json"], f"no{SAID}/x.json: "),
+        (["gate", "x.json", "-o", f"no{FOLDER}/x.json"], f"no{SAID}/x.json: the folder no{SAID} does not exist"),
+        (["compare", "x.json", "-o", f"no{FOLDER}/x.json"], f"no{SAID}/x.json: the folder no{SAID} does not exist"),
+    ],
+    ids=lambda value: ascii(value[0]) if isinstance(value, list) else "",
+)
+def test_a_hostile_place_in_a_message(small, more, message):
+    """One line that says the name, every character of which is spelt out that would do anything."""
+    name, *own = more
+    networks = ["--source", "source.pth"] + (["--finetuned", "finetuned.pth"] if name != "repair" else [])
+    networks = [] if name in {"inspect", "gate", "compare"} else networks
+    ended = command(name, *networks, *own)
+    assert ended.code in {2, 3}
+    assert not ACTS.search(ended.err), ascii(ended.err)
+    assert [line.partition(" ")[0] for line in ended.err.split("\n")] == ["tlaudit:", ""]
+    assert alike(message) in alike(ended.err), ended.err
+
+
+def alike(text: str) -> str:
+    """A message in one of the two spellings there are: with backslashes doubled, or not."""
+    return text.replace("\\\\", "\\").replace("\\x0a", "\\u000a").replace("\\x1b", "\\u001b")
+
+
+def test_what_was_written_to_a_hostile_place_is_named_in_a_line(small, tmp_path):
+    there = tmp_path / FOLDER
+    ended = command(*words(small, "lingering", "-o", there / "ok.json", "--report", there / "ok.html"))
+    read(ended)
+    above = str(tmp_path)
+    assert f"written: {above}/{SAID}/ok.json\nwritten: {above}/{SAID}/ok.html\n" in ended.err
+    given = words(small, "init")
+    start, stop = (given.index(option) for option in ("--resize", "--source-data"))
+    given = given[:start] + given[stop : given.index("--device")]
+    ended = command(*given, "-o", there / "tlaudit.toml", "--force")
+    read(ended)
+    assert ended.err.startswith(f"written: {above}/{SAID}/tlaudit.toml\nnext: ")
+    assert [line.partition(":")[0] for line in ended.err.split("\n")] == ["written", "next", "then", ""]
+
+
+def test_a_warning_is_one_line_too(tmp_path, monkeypatch):
+    """Here of a page of GitHub's that cannot be written."""
+    (tmp_path / "audit.json").write_text(an_audit(flips(0.01)).to_json(), encoding="utf-8")
+    a_policy(tmp_path, {"max": 0.2})
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", f"no{FOLDER}/x.md")
+    ended = command("gate", "audit.json", "-q")
+    assert ended.code == 0
+    assert ended.err.startswith(f"tlaudit: no{SAID}/x.md: the step summary cannot be written: ")
+    assert len(ended.lines) == 1
+    assert not ACTS.search(ended.err), ascii(ended.err)

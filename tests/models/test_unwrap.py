@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from tlaudit.errors import CheckpointError, UsageError
+from tlaudit.models import unwrap as unwrapping
 from tlaudit.models.unwrap import AVERAGED, CONTAINERS, unwrap
 
 W = torch.ones(2, 3)
@@ -130,6 +131,24 @@ def test_the_same_tensor_twice_is_no_contradiction():
 def test_refuses_what_holds_no_ordinary_weights(content, words):
     with pytest.raises(CheckpointError, match=words):
         unwrap(content, "f")
+
+
+def test_refuses_tensors_of_a_kind_of_their_own():
+    class Sharded(torch.Tensor):
+        pass
+
+    with pytest.raises(CheckpointError, match=r"fc\.weight is a tensor of a kind of its own \(Sharded\)"):
+        unwrap({"fc.weight": W.as_subclass(Sharded)}, "f")
+
+
+def test_looks_at_a_shared_container_once(monkeypatch):
+    looked = []
+    items = unwrapping._items
+    monkeypatch.setattr(unwrapping, "_items", lambda mapping: looked.append(id(mapping)) or items(mapping))
+    shared = {"epoch": 3}
+    with pytest.raises(CheckpointError, match="no weights in it"):
+        unwrap({str(number): shared for number in range(100)}, "f")
+    assert looked.count(id(shared)) == 1
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -73,3 +73,10 @@ def test_refuses_to_write_over_anything_else(tmp_path, given, read, message):
     places = Places(**{key: tmp_path / name for key, name in given.items()}, others=others)
     with pytest.raises(UsageError, match=message):
         places.refuse(["a", "b"], {option: tmp_path / name for option, name in read.items()})
+
+
+def test_refuses_to_write_over_what_the_caller_read(tmp_path):
+    """One training's table among them, which nobody named as it is."""
+    places = Places(steps=tmp_path / "s.csv", read={"--train-data": tmp_path / "s.b.csv"})
+    with pytest.raises(UsageError, match="s.b.csv: both --train-data and --steps of b name it"):
+        places.refuse(["a", "b"])

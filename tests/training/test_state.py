@@ -14,6 +14,7 @@ import torch
 
 from small_training import EXECUTION, SMALL, images_in, net, options, same, state, train_safely, training
 from tlaudit.errors import CheckpointError, DataError, UsageError
+from tlaudit.files import unfinished_name
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.training import state_file
 from tlaudit.training.loop import train
@@ -159,7 +160,7 @@ def state_of(place):
 
 
 def test_left_overs_of_a_killed_write_are_removed(data, tmp_path):
-    ours, others = tmp_path / ".a.state.01234567.tlaudit-tmp", tmp_path / ".a.state.01234567.tmp"
+    ours, others = tmp_path / unfinished_name("a.state"), tmp_path / ".a.state.01234567.tmp"
     for write in (True, False):
         ours.write_bytes(b"half")
         others.write_bytes(b"half")

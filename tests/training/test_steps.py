@@ -15,7 +15,7 @@ from tlaudit.models.preprocess import Normalizer
 from tlaudit.training.loop import train
 from tlaudit.training.objective import CrossEntropy
 from tlaudit.training.state import SavedState
-from tlaudit.training.steps import Step, StepFile
+from tlaudit.training.steps import Step, StepFile, refuse_strange
 
 
 class Penalised(CrossEntropy):
@@ -123,7 +123,7 @@ def test_begins_anew_where_the_training_does(data, tmp_path):
     first = path.read_bytes()
     trained(data, path)
     assert path.read_bytes() == first
-    path.write_text("my diary\n" * 500, encoding="utf-8")
+    path.write_bytes(first + b"torn")
     trained(data, path)
     assert path.read_bytes() == first
 
@@ -169,6 +169,47 @@ def test_refuses_files_of_other_kinds(tmp_path):
         with pytest.raises(UsageError, match="expected what the steps of this training did; name another file"):
             StepFile(tmp_path / name).begin(1)
         assert (tmp_path / name).read_text(encoding="utf-8") == content
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "date,expense\n1,2\n"),
+        ("a.csv", "date,expense"),
+        ("a.csv", "step,epoch\n"),
+        ("a.csv", "\n"),
+        ("a.jsonl", "my diary\n"),
+        ("a.jsonl", '{"step": 1, "loss": 0.5}\n'),
+        ("a.jsonl", '{"step": 1, "loss": 0.5}'),
+    ],
+)
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_table_of_somebody_else_is_not_begun_anew(tmp_path, name, content, number):
+    file = StepFile(tmp_path / name)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    told = rf"{name}: expected what the steps of this training did; name another file, or remove it"
+    for act in (lambda: refuse_strange(tmp_path / name), lambda: file.begin(number)):
+        with pytest.raises(UsageError, match=told):
+            act()
+    assert (tmp_path / name).read_text(encoding="utf-8") == content
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_rows_of_an_earlier_run_are_replaced_wherever_they_end(tmp_path, suffix):
+    path = tmp_path / f"steps{suffix}"
+    refuse_strange(path)
+    for number in (0, 12):
+        file = StepFile(path)
+        file.begin(number)
+        file.write(step(number))
+        file.close()
+        whole = path.read_bytes()
+        for end in range(len(whole) + 1):
+            path.write_bytes(whole[:end])
+            refuse_strange(path)
+            file.begin(0)
+            file.close()
+            assert path.read_bytes() == b""
 
 
 def test_refuses_terms_that_have_no_column(tmp_path):

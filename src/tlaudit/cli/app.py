@@ -71,8 +71,9 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def guard(*args: object, **kwargs: object) -> None:
-        form = f"tlaudit: {which()}%(message)s"
-        logging.basicConfig(level=logging.WARNING, format=form, stream=sys.stderr, force=True)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(streams.OneLine(f"tlaudit: {which()}%(message)s"))
+        logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
         # What is noticed is said by the process that leads.
         usual = logging.ERROR if which() else logging.WARNING
         logging.getLogger("tlaudit").setLevel(logging.INFO if kwargs.get("verbose") else usual)
@@ -113,7 +114,7 @@ def _said(error: TlauditError | ElsewhereError) -> str:
 
 def _stop(message: str, code: int) -> typer.Exit:
     if message:
-        streams.tell(f"tlaudit: {which()}{message}\n")
+        streams.say(f"tlaudit: {which()}{message}")
     return typer.Exit(code)
 
 
@@ -171,6 +172,6 @@ def _follow() -> NoReturn:
     try:
         code = app(standalone_mode=False)
     except _REFUSED as error:
-        streams.tell(f"tlaudit: {which()}{' '.join(error.format_message().split())}\n")
+        streams.say(f"tlaudit: {which()}{' '.join(error.format_message().split())}")
         code = error.exit_code
     sys.exit(code or 0)

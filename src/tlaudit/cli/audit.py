@@ -70,7 +70,7 @@ def _refuse_places(settings: Settings, output: Output, places: Mapping[str, Path
     from tlaudit.data.rows import refuse_rows
 
     written = {"--report": output.report, **{f"--output ({name})": place for name, place in places.items()}}
-    read: dict[str, Path | None] = {**named_files(settings), "--class-map": settings.data.class_map}
+    read: dict[str, Path | None] = {**named_files(settings)}
     folder = None
     if "distraction" in chosen(settings):
         options = settings.distraction

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from tlaudit.cli.flags import EXECUTION
 from tlaudit.cli.options import Output, configured
 from tlaudit.cli.output import ProgressBar, deliver, plan, write
+from tlaudit.cli.streams import say, tell
 from tlaudit.files import refuse_unwritable
 
 if TYPE_CHECKING:
@@ -45,9 +45,8 @@ def demo(settings: Settings, output: Output) -> None:
     verdict = gate(document)
     if output.quiet:
         return
-    sys.stderr.write(f"written: {document}\n\n{VERDICT_FORMATS['table'].render(verdict, output.top)}\n")
-    sys.stderr.write(
-        f"This is what a pipeline sees; it would stop here with exit code {verdict.exit_code}:\n"
-        f"  tlaudit gate {shlex.quote(str(document))}\n"
-        f"Open the report in a browser: {report.resolve()}\n"
-    )
+    say(f"written: {document}")
+    tell(f"\n{VERDICT_FORMATS['table'].render(verdict, output.top)}\n")
+    say(f"This is what a pipeline sees; it would stop here with exit code {verdict.exit_code}:")
+    say(f"  tlaudit gate {shlex.quote(str(document))}")
+    say(f"Open the report in a browser: {report.resolve()}")

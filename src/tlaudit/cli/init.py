@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 
 from tlaudit.cli.flags import DATA, FLAGS, MODELS
 from tlaudit.cli.output import keep_apart, write
+from tlaudit.cli.streams import say
 from tlaudit.cli.subject import load_networks, named_files
 from tlaudit.errors import UsageError
 from tlaudit.files import refuse_unwritable
@@ -72,14 +72,15 @@ def init(settings: Settings, output: Path, force: bool) -> None:
     if missing := [option for option, spec in needed.items() if spec is None]:
         raise UsageError(f"missing: {' and '.join(missing)}: name the networks that the file is about")
     _refuse_place(output, force=force)
-    keep_apart({"--output": output}, {**named_files(settings), "--class-map": settings.data.class_map})
+    keep_apart({"--output": output}, named_files(settings))
     from tlaudit.scaffold import compose, look_around, next_steps
 
     found = look_around(load_networks(settings, {}, alike=False), settings.data)
     write(output, compose(settings, found, output))
     audit, gate = next_steps(str(output))
     first = "" if found.checks else f"name images in [data] of {output}, then "
-    sys.stderr.write(f"written: {output}\nnext: {first}{audit}\nthen: {gate}\n")
+    for line in (f"written: {output}", f"next: {first}{audit}", f"then: {gate}"):
+        say(line)
 
 
 def _refuse_place(path: Path, *, force: bool) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from tlaudit.cli.output import keep_apart, write
 from tlaudit.cli.streams import hand_over, show
+from tlaudit.cli.subject import code_of
 from tlaudit.errors import UsageError
 from tlaudit.files import refuse_unwritable
 
@@ -35,7 +36,7 @@ def inspect(
         raise UsageError(f"unknown format {form!r}; known are table, json")
     if path is not None:
         refuse_unwritable(path)
-        keep_apart({"--output": path}, {"the checkpoint": Path(checkpoint)})
+        keep_apart({"--output": path}, {"the checkpoint": Path(checkpoint), **code_of("--arch", arch)})
     from tlaudit.models.sources import load_model
     from tlaudit.results import Inspection
 

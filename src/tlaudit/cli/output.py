@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tlaudit.cli.streams import hand_over, show, tell
+from tlaudit.cli.streams import hand_over, say, show, tell
 from tlaudit.errors import DataError, UsageError
 from tlaudit.files import refuse_unwritable, write_atomically
 
@@ -84,19 +84,20 @@ def keep_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | Non
         folder: Of `--save-composites`.
 
     Raises:
-        UsageError: With the two options that meet.
+        UsageError: With the two options that meet. Of files that are read the first one is named.
     """
-    taken = {_place(path): option for option, path in read.items() if path is not None}
-    for option, path in written.items():
+    within = None if folder is None else _place(folder)
+    taken: dict[str, str] = {}
+    for option, path in (*read.items(), *written.items()):
         if path is None:
             continue
         place = _place(path)
         other = taken.get(place)
-        if other is not None:
+        if other is not None and option in written:
             raise UsageError(f"{path}: both {other} and {option} name it; give each its own file")
-        if folder is not None and Path(place).is_relative_to(_place(folder)):
+        if within is not None and Path(place).is_relative_to(within):
             raise UsageError(f"{path}: {option} lies in the folder of --save-composites, which is written as a whole")
-        taken[place] = option
+        taken.setdefault(place, option)
 
 
 def _place(path: Path) -> str:
@@ -154,7 +155,7 @@ def _write_all(texts: Mapping[Path, str], output: Output) -> None:
             failed.append(str(error))
         else:
             if not output.quiet:
-                tell(f"written: {path}\n")
+                say(f"written: {path}")
     if failed:
         raise DataError("; ".join(failed))
 

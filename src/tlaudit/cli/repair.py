@@ -23,10 +23,12 @@ from tlaudit.cli.flags import (
 from tlaudit.cli.options import OUTPUT_PANEL, Output, configured
 from tlaudit.cli.output import deliver, keep_apart, plan, written
 from tlaudit.cli.processes import together
-from tlaudit.cli.subject import named_files
+from tlaudit.cli.subject import files_of_set, named_files
 from tlaudit.errors import DivergedError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tlaudit.options import Settings
 
 log = logging.getLogger(__name__)
@@ -137,10 +139,8 @@ def repair(
     places = plan(document)
     if settings.models.source is None:
         raise UsageError("missing: --source (on the command line or in tlaudit.toml)")
-    keep_apart(
-        {**written(document, places, "--result"), "--output": output.path, "--steps": steps},
-        named_files(settings),
-    )
+    read = {**named_files(settings), **_files_of_tasks(task or ())}
+    keep_apart({**written(document, places, "--result"), "--output": output.path, "--steps": steps}, read)
     from tlaudit.repair.continual import learn_in_turn, parse_tasks
     from tlaudit.repair.places import Places
     from tlaudit.repair.session import all_methods, chosen_methods, load, run
@@ -149,19 +149,19 @@ def repair(
         options = settings.repair.model_copy(update={"methods": all_methods(settings, in_turn=bool(task))})
         settings = settings.model_copy(update={"repair": options})
     others = {"--report": output.report} | {f"--result ({form})": place for form, place in places.items()}
-    where = Places(output.path, steps, resume=resume, others=others)
+    where = Places(output.path, steps, resume=resume, others=others, read=read)
     with together(settings, output) as (settings, group, progress):
         tasks = parse_tasks(task) if task else {}
         if tasks:
             _warn_of_other_images(settings)
+        methods = chosen_methods(settings.repair.methods)
+        names = [f"{method}.{name}" for method in methods for name in tasks] if tasks else list(methods)
+        where.refuse(names)
         source, finetuned = load(settings.models)
         if tasks:
-            methods = chosen_methods(settings.repair.methods)
             told = learn_in_turn(source, tasks, methods, settings, where, progress=progress, group=group)
-            names = [f"{method}.{name}" for method in methods for name in tasks]
         else:
             told = run(source, finetuned, settings, where, progress=progress, group=group)
-            names = list(settings.repair.methods)
         if group.leads:
             deliver(told, document, places)
         diverged = [finding.message for finding in told.findings if finding.code == "repair.diverged"]
@@ -169,6 +169,18 @@ def repair(
             raise DivergedError("; ".join(diverged))
         if group.leads:
             where.forget(names)
+
+
+def _files_of_tasks(given: Iterable[str]) -> dict[str, Path]:
+    """Give the files that hold the images of tasks; what is written wrong is for whoever reads it to say."""
+    from tlaudit.data.kinds import set_in
+
+    files: dict[str, Path] = {}
+    for text in given:
+        name, _, folder = text.partition("=")
+        for part in ("train", "val"):
+            files |= files_of_set(f"{part} of --task {name}", set_in(Path(folder), part))
+    return files
 
 
 def _warn_of_other_images(settings: Settings) -> None:

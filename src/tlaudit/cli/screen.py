@@ -16,7 +16,7 @@ import typer
 from tlaudit.cli.flags import DATA, EXECUTION, MODELS, PREPROCESS, SCREEN
 from tlaudit.cli.options import OUTPUT_PANEL, Output, configured
 from tlaudit.cli.output import ProgressBar, deliver, keep_apart, plan
-from tlaudit.cli.subject import load_networks, named_files
+from tlaudit.cli.subject import files_of_set, load_networks, named_files
 from tlaudit.errors import DataError, UsageError
 from tlaudit.files import replacing
 
@@ -100,10 +100,10 @@ def screen(settings: Settings, output: Output, images: list[Path]) -> None:
     """
     options = settings.screen
     form, places = _plan(output, options)
-    keep_apart(
-        {"--output": output.path, "--summary": options.summary, "--report": output.report},
-        {"--lingering": options.lingering, **named_files(settings)},
-    )
+    read: dict[str, Path | None] = {"--lingering": options.lingering, **named_files(settings)}
+    for number, place in enumerate(images, 1):
+        read |= files_of_set(f"IMAGES {number}", place)
+    keep_apart({"--output": output.path, "--summary": options.summary, "--report": output.report}, read)
     pair = load_networks(settings, {"--lingering": options.lingering})
     from tlaudit.data.inputs import gather
     from tlaudit.documents import read_result

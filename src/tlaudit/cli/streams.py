@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from tlaudit.errors import DataError
+from tlaudit.quoting import shown
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -63,6 +65,19 @@ def tell(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         abandon(sys.stderr)
+
+
+def say(line: str) -> None:
+    """Write a message to stderr, in one line: of names in it, whatever they hold, no character does anything there."""
+    tell(f"{shown(line)}\n")
+
+
+class OneLine(logging.Formatter):
+    """Warnings as `say` writes them."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging calls it so
+        """Put a warning into a line."""
+        return shown(super().formatMessage(record))
 
 
 def abandon(stream: TextIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
     from tlaudit.cli.processes import Together
     from tlaudit.models.pair import Pair
     from tlaudit.options import Settings
+
+SETS = (
+    ("--source-data", "data", "source"),
+    ("--target-data", "data", "target"),
+    ("--val-data", "data", "val"),
+    ("--data", "erosion", "data"),
+    ("--test-data", "stress", "test"),
+    ("--calibrate", "screen", "calibrate"),
+    ("--train-data", "repair", "train"),
+    ("--probe-data", "repair.judge", "probe"),
+)
+"""Options that name images, each with its section and key."""
 
 
 def load_subject(
@@ -56,10 +69,42 @@ def source_only(settings: Settings) -> Settings:
 
 
 def named_files(settings: Settings) -> dict[str, Path]:
-    """Give the files that hold the networks, by option: nothing may be written over them."""
+    """Give the files that hold networks, their code, images and classes, by option: nothing may be written over them.
+
+    Images are those of all commands: what one command writes over is lost to the next. Earlier results are not among
+    them, which one command writes for another one.
+    """
     models = settings.models
     named = {"--source": models.source, "--finetuned": models.finetuned, "--baseline": models.baseline}
-    return {option: Path(spec) for option, spec in named.items() if spec is not None and is_file(Path(spec))}
+    files = {option: Path(spec) for option, spec in named.items() if spec is not None and is_file(Path(spec))}
+    factories = {"--arch": models.arch, "--source-arch": models.source_arch, "--baseline-arch": models.baseline_arch}
+    for option, arch in factories.items():
+        files |= code_of(option, arch)
+    for option, section, key in SETS:
+        place = getattr(functools.reduce(getattr, section.split("."), settings), key)
+        called = option if section == "data" else f"{option} ({key} of [{section}])"
+        files |= files_of_set(called, place)
+    class_map = settings.data.class_map
+    return files if class_map is None else {**files, "--class-map": class_map}
+
+
+def code_of(option: str, arch: str | None) -> dict[str, Path]:
+    """Give the file that ``file.py:factory`` names, by option; nothing where it is none."""
+    place = Path((arch or "").rpartition(":")[0])
+    return {option: place} if is_file(place) else {}
+
+
+def files_of_set(option: str, place: Path | None) -> dict[str, Path]:
+    """Give the files that a set of images names: a manifest, a shard, all shards of a pattern; nothing of a folder."""
+    from tlaudit.data.kinds import expanded, is_pattern
+
+    if place is None or not is_pattern(place):
+        return {option: place} if place is not None and is_file(place) else {}
+    try:
+        shards = expanded(str(place))
+    except UsageError:
+        return {}  # for whoever reads it to say
+    return {f"shard {number} of {option}": Path(shard) for number, shard in enumerate(shards, 1)}
 
 
 def load_networks(settings: Settings, needed: Mapping[str, object] | None = None, *, alike: bool = True) -> Pair:

@@ -39,7 +39,7 @@ def ranking_metric(board: Board, asked: str | None) -> str:
         _refuse(board, asked, "--by")
         return asked
     for metric in PREFERRED:
-        if board.everywhere(metric):
+        if board.everywhere(metric) and _directed(board, metric):
             return metric
     raise ReportError(
         f"not all candidates have {' or '.join(PREFERRED)}: expected one of them to rank by. Say another with --by"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -93,7 +92,8 @@ def _followed(path: Path) -> Path:
 
 def _strangers(path: Path) -> str:
     """Say that a folder holds something else than the composites of an earlier run; nothing where it does not."""
-    stranger = next((entry for entry in sorted(path.iterdir()) if not _is_ours(entry)), None)
+    named = _named(path / MANIFEST)
+    stranger = next((entry for entry in sorted(path.iterdir()) if not _is_ours(entry, named)), None)
     if stranger is None:
         return ""
     return (
@@ -102,13 +102,34 @@ def _strangers(path: Path) -> str:
     )
 
 
-def _is_ours(entry: Path) -> bool:
-    """Whether a file or folder is one that a `CompositeFolder` makes."""
+def _named(manifest: Path) -> frozenset[str]:
+    """The pictures and folders that a manifest names, and itself; nothing where it is none that we write."""
+    if not _is_plain_file(manifest):
+        return frozenset()
+    try:
+        with manifest.open(encoding="utf-8", errors="replace", newline="") as file:
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ()) != COLUMNS:
+                return frozenset()
+            pictures = {row["file"] for row in rows if row["file"]}
+    except csv.Error:
+        return frozenset()
+    return frozenset({MANIFEST, *pictures, *(picture.partition("/")[0] for picture in pictures)})
+
+
+def _is_ours(entry: Path, named: frozenset[str]) -> bool:
+    """Whether a file, or a folder with all that is in it, is what the manifest beside it names."""
+    if entry.name not in named or entry.is_symlink():
+        return False
     if entry.name == MANIFEST:
-        return entry.is_file()
-    pictures = re.compile(rf"{re.escape(entry.name)}-\d{{4,}}\.png")
-    whole = re.fullmatch(r"\d{4,}", entry.name) is not None and entry.is_dir() and not entry.is_symlink()
-    return whole and all(pictures.fullmatch(file.name) for file in entry.iterdir())
+        return True
+    return entry.is_dir() and all(
+        f"{entry.name}/{file.name}" in named and _is_plain_file(file) for file in entry.iterdir()
+    )
+
+
+def _is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:

@@ -5,6 +5,7 @@ No file is loaded in a way that runs its code unless that was asked for in so ma
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -25,13 +26,15 @@ import torch
 
 from tlaudit.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from tlaudit.files import write_atomically
-from tlaudit.models.file_kinds import SAFETENSORS, growing, opened, recognise, where
+from tlaudit.models.file_kinds import SAFETENSORS, opened, recognise, where
 from tlaudit.models.metadata import ATTRIBUTE, Metadata, from_container, from_header, to_header
+from tlaudit.models.pickles import refuse_costly
 from tlaudit.models.unwrap import Reading, unwrap
 from tlaudit.models.wording import listed, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from io import BufferedReader
 
     from torch import Tensor
 
@@ -59,6 +62,7 @@ DAMAGE = (
     pickle.UnpicklingError,
     struct.error,
 )
+_FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _BLOCKED = re.compile(r"unsupported global:? (?:GLOBAL )?([\w.]+)", re.IGNORECASE)
 
 
@@ -211,38 +215,51 @@ def read_plain(content: bytes, path: Path) -> object:
         CheckpointError: If it is damaged, or holds something else.
     """
     try:
-        return _load(io.BytesIO(content), weights_only=True)
+        file = io.BytesIO(content)
+        refuse_costly(file, where(path))
+        return _load(file, weights_only=True)
     except DAMAGE as error:
         raise CheckpointError(f"{where(path)}: damaged, or written by another torch ({_reason(error)})") from None
 
 
-def _read_safetensors(_file: IO[bytes], path: Path, _allow_pickle: bool) -> tuple[object, Metadata, tuple[str, ...]]:
+def _read_safetensors(
+    file: BufferedReader, path: Path, _allow_pickle: bool
+) -> tuple[object, Metadata, tuple[str, ...]]:
     """Load tensors and header; the format holds no code.
 
-    Tensors are copied: the library's are the file itself, so that whoever writes to it would change weights whose hash
-    has been taken, and whoever cuts it off end this process.
+    The library checks the header. Its tensors are the file itself, so that whoever writes to it would change weights
+    whose hash has been taken, and whoever cuts it off end this process: they say what to read, and are not read.
     """
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as archive:
-            state = {key: archive.get_tensor(key).clone() for key in archive.keys()}  # noqa: SIM118 - not a dict
+            file.seek(0)
+            file.seek(8 + int.from_bytes(file.read(8), "little"))
+            # In the order of the file, where one tensor begins as the one before it ends.
+            read = {key: _next_tensor(file, archive.get_tensor(key)) for key in archive.offset_keys()}
+            state = {key: read[key] for key in archive.keys()}  # noqa: SIM118 - not a dict
             header = archive.metadata() or {}
     except (safetensors.SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{where(path)}: damaged or cut off ({_reason(error)})") from None
     return state, from_header(header, where(path)), ()
 
 
-def _read_pickle(file: IO[bytes], path: Path, allow_pickle: bool) -> tuple[object, Metadata, tuple[str, ...]]:
+def _next_tensor(file: BufferedReader, like: Tensor) -> Tensor:
+    numbers = torch.empty(like.nbytes, dtype=torch.uint8)
+    if file.readinto(numbers.numpy().data) != like.nbytes:
+        raise ValueError("ends within a tensor")
+    return numbers.view(like.dtype).reshape(like.shape)
+
+
+def _read_pickle(file: BufferedReader, path: Path, allow_pickle: bool) -> tuple[object, Metadata, tuple[str, ...]]:
     """Load what torch saved, and name the code it asked for."""
     content, blocked = _unpickle(file, path, allow_pickle=allow_pickle)
     return content, from_container(content, where(path)), blocked
 
 
 def _unpickle(file: IO[bytes], path: Path, *, allow_pickle: bool) -> tuple[object, tuple[str, ...]]:
-    hungry = growing(file)
     try:
-        if not hungry:
-            return _load(file, weights_only=True), ()
-        blocked, reason = tuple(sorted({*hungry, *_blocked_globals(file, "")})), ""
+        refuse_costly(file, where(path))
+        return _load(file, weights_only=True), ()
     except pickle.UnpicklingError as error:
         blocked, reason = _blocked_globals(file, str(error)), _reason(error)
     except DAMAGE as error:
@@ -257,6 +274,10 @@ def _unpickle(file: IO[bytes], path: Path, *, allow_pickle: bool) -> tuple[objec
             "where you trust it as torch.save(model.state_dict(), ...), or give --allow-pickle if you trust whoever "
             "made it"
         )
+    if os.environ.get(_FORCED, "").lower() in ("1", "y", "yes", "true"):
+        raise CheckpointError(
+            f"{where(path)}: --allow-pickle was given, but {_FORCED} is set and keeps torch from running code; unset it"
+        )
     blocked = blocked or (reason,)
     log.warning("%s: --allow-pickle: running the code this file asks for: %s", where(path), listed(blocked, 8))
     try:
@@ -270,17 +291,29 @@ def _unpickle(file: IO[bytes], path: Path, *, allow_pickle: bool) -> tuple[objec
 
 def _load(file: IO[bytes], *, weights_only: bool) -> object:
     file.seek(0)
-    with warnings.catch_warnings():
+    with _only_torchs_own() if weights_only else contextlib.nullcontext(), warnings.catch_warnings():
         # Old files warn about storage classes and about sources that changed, which nobody here can act on.
         warnings.simplefilter("ignore")
         return torch.load(file, map_location="cpu", weights_only=weights_only)
+
+
+@contextlib.contextmanager
+def _only_torchs_own() -> Iterator[None]:
+    """Empty the list of classes that others allowed files to make: making some of them talks to other processes."""
+    kept = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        yield
+    finally:
+        torch.serialization.add_safe_globals(kept)
 
 
 def _blocked_globals(file: IO[bytes], message: str) -> tuple[str, ...]:
     """Name the code a pickle asks for: all of it where torch can list it, else the first, from its message."""
     file.seek(0)
     try:
-        blocked = torch.serialization.get_unsafe_globals_in_checkpoint(file)
+        with _only_torchs_own():
+            blocked = torch.serialization.get_unsafe_globals_in_checkpoint(file)
     except DAMAGE:
         blocked = []
     return tuple(map(shown, sorted(blocked))) or tuple(dict.fromkeys(_BLOCKED.findall(message)))

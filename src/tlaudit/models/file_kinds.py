@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
-import re
 import stat
 import zipfile
 from typing import IO, TYPE_CHECKING
@@ -36,9 +34,6 @@ _FOREIGN = (
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"{", "a JSON document"),
 )
-
-_GROWING = re.compile(rb"c(?:(?:__builtin__|builtins)\nbytearray|_codecs\nencode)\n")
-"""What torch lets a pickle call although a few bytes then ask for any amount of memory."""
 
 
 def where(path: Path) -> str:
@@ -148,6 +143,7 @@ def _recognise_archive(file: IO[bytes], path: Path) -> str:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             unpacked = sum(entry.file_size for entry in archive.infolist())
+            compressed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         raise CheckpointError(
             f"{where(path)}: begins like a torch archive, but its end is missing: cut off while it was written or "
@@ -160,11 +156,16 @@ def _recognise_archive(file: IO[bytes], path: Path) -> str:
         )
     if not any(name.endswith("/data.pkl") for name in names):
         raise CheckpointError(f"{where(path)}: a zip archive that torch did not write; it holds {listed(names, 3)}")
+    if compressed:
+        raise CheckpointError(
+            f"{where(path)}: compressed by another program, torch does not compress what it saves; unpack it and save "
+            "it again with torch.save"
+        )
     size = os.fstat(file.fileno()).st_size
     if unpacked > size:
         raise CheckpointError(
-            f"{where(path)}: {size} bytes that unpack to {unpacked}; torch does not compress what it saves: read it "
-            "where you trust it and save it again with torch.save"
+            f"{where(path)}: {size} bytes that unpack to {unpacked}; no archive of torch's has entries that overlap; "
+            "read it where you trust it and save it again with torch.save"
         )
     _refuse_other_bits(file, path)
     return "torch zip archive"
@@ -183,13 +184,6 @@ def _refuse_other_bits(file: IO[bytes], path: Path) -> None:
         raise CheckpointError(
             f"{where(path)}: damaged or cut off: the checksum of {shown(wrong)} is another one; fetch it again"
         )
-
-
-def growing(file: IO[bytes]) -> tuple[str, ...]:
-    """Name the functions in a pickle that make much memory of little; no weights need them."""
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        found = {match.decode("ascii") for match in _GROWING.findall(content)}
-    return tuple(sorted(one[1:].strip().replace("__builtin__", "builtins").replace("\n", ".") for one in found))
 
 
 def _foreign(head: bytes) -> str:

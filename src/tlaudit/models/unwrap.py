@@ -100,7 +100,15 @@ def unwrap(content: object, file: str, *, use_ema: bool = False, size: int | Non
 
 def entries_of(mapping: Mapping[object, object]) -> dict[object, object]:
     """Give the entries; a pickle may have put anything in the place of an ordered dict's own methods."""
-    return dict(dict.items(mapping) if isinstance(mapping, dict) else mapping.items())
+    return dict(_items(mapping))
+
+
+def _items(mapping: Mapping[object, object]) -> Iterable[tuple[object, object]]:
+    return dict.items(mapping) if isinstance(mapping, dict) else mapping.items()
+
+
+def _entry(mapping: Mapping[object, object], name: str) -> object:
+    return dict.get(mapping, name) if isinstance(mapping, dict) else mapping.get(name)
 
 
 def _state_of(module: nn.Module, file: str) -> object:
@@ -166,8 +174,14 @@ def _choices(chosen: str, left: Iterable[str], averaged: Iterable[str]) -> Itera
         yield f"the file also holds {kind} under {name!r}, which are not used; those under {chosen!r} are{hint}"
 
 
-def _holds_weights(value: object) -> bool:
-    """Look for weights in containers within containers, each once: they may hold one another, and themselves."""
+def _holds_weights(value: object, known: dict[int, bool] | None = None) -> bool:
+    """Look for weights in containers within containers, each once: they may hold one another, and themselves.
+
+    Args:
+        value: What may be a container.
+        known: Whether a container, by its id, has weights of its own; what is found is added.
+    """
+    known = {} if known is None else known
     waiting, seen = [value], set[int]()
     while waiting:
         one = waiting.pop()
@@ -176,17 +190,19 @@ def _holds_weights(value: object) -> bool:
         if not isinstance(one, Mapping) or id(one) in seen:
             continue
         seen.add(id(one))
-        entries = entries_of(one)
-        if any(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in entries.items()):
+        if id(one) not in known:
+            known[id(one)] = any(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in _items(one))
+        if known[id(one)]:
             return True
-        waiting.extend(entries.get(name) for name in (*CONTAINERS, *AVERAGED))
+        waiting.extend(_entry(one, name) for name in (*CONTAINERS, *AVERAGED))
     return False
 
 
 def _looks_like(mapping: Mapping[object, object]) -> str:
     known = f"Weights are looked for at the top level and under {', '.join((*CONTAINERS, *AVERAGED))}"
     first = itertools.islice(mapping.items(), _LOOKED_AT)
-    candidates = [_name(key) for key, value in first if _holds_weights(value)]
+    own: dict[int, bool] = {}
+    candidates = [_name(key) for key, value in first if _holds_weights(value, own)]
     if candidates:
         return f"{known}; {listed(candidates)} looks like a state_dict: save that one alone"
     return f"{known}; there is {listed([_name(key) for key in mapping])}"
@@ -206,6 +222,8 @@ def _refuse_unusual(key: str, tensor: Tensor, file: str, size: int | None) -> No
 
 def _unusual(tensor: Tensor) -> str:
     """Say what keeps a tensor from being plain numbers; nothing where it is."""
+    if type(tensor) is not Tensor:
+        return f"a tensor of a kind of its own ({shown(type(tensor).__name__)})"
     kinds = {
         "quantized": tensor.is_quantized,
         "without data (meta device)": tensor.is_meta,

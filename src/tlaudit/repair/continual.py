@@ -28,7 +28,7 @@ from tlaudit.repair.candidate import files_of
 from tlaudit.repair.continual_told import Sequence, told
 from tlaudit.repair.ground import Ground
 from tlaudit.repair.judge import Judge
-from tlaudit.repair.trainer import Trainer
+from tlaudit.repair.trainer import Trainer, refuse_strange_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -108,6 +108,7 @@ def learn_in_turn(
     for method in methods.values():
         refuse_without_images(method, settings)
     places.refuse(names, files_of(source))
+    refuse_strange_steps(places, names)
     grounds = {name: _ground(source, folder, settings, progress, group) for name, folder in tasks.items()}
     trainer = Trainer(places, names, progress, group)
     sequences, diverged = [], []

@@ -26,19 +26,21 @@ class Places:
         steps: Metrics of each step, ``.csv`` or ``.jsonl``.
         resume: Whether trainings that were stopped go on.
         others: Files that the caller writes, by option; None for one that is not asked for.
+        read: Files that the caller has read, such as manifests, by option.
     """
 
     checkpoint: Path | None = None
     steps: Path | None = None
     resume: bool = False
     others: Mapping[str, Path | None] = field(default_factory=dict)
+    read: Mapping[str, Path] = field(default_factory=dict)
 
-    def refuse(self, names: Sequence[str], read: Mapping[str, Path]) -> None:
+    def refuse(self, names: Sequence[str], read: Mapping[str, Path] | None = None) -> None:
         """Find out before the work starts what cannot be written, or would be written over something else.
 
         Args:
             names: Of the networks that will be made; each has files of its own where there are several.
-            read: Files that are read, by option.
+            read: Files that are read beside those that the caller named, by option.
 
         Raises:
             UsageError: If an extension is unknown, a folder missing or read-only, two things have one file, or a state
@@ -49,7 +51,7 @@ class Places:
         for path, known in ((self.checkpoint, WRITTEN), (self.steps, _STEPS)):
             if path is not None and path.suffix not in known:
                 raise UsageError(f"{path}: expected a name that ends in {' or '.join(known)}")
-        named = {**self.others, **read}
+        named = {**self.others, **self.read, **(read or {})}
         # A link that leads to itself is refused below, or where it is read.
         taken = {os.path.realpath(path): option for option, path in named.items() if path is not None}
         for name in names:

@@ -22,7 +22,7 @@ from tlaudit.repair.candidate import files_of
 from tlaudit.repair.ground import Ground
 from tlaudit.repair.judge import Judge
 from tlaudit.repair.told import Outcome, told
-from tlaudit.repair.trainer import Trainer
+from tlaudit.repair.trainer import Trainer, refuse_strange_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,6 +129,7 @@ def run(
     _refuse(methods, finetuned, settings)
     names = list(methods)
     places.refuse(names, files_of(source, finetuned))
+    refuse_strange_steps(places, names)
     ground = Ground(source, finetuned, settings, progress=progress, group=group)
     session = _Session(ground, Trainer(places, names, progress, group))
     outcomes = [session.outcome(method) for method in methods.values()]

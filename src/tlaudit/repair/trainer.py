@@ -16,11 +16,11 @@ from tlaudit.repair.candidate import write_candidate
 from tlaudit.results import Finding
 from tlaudit.training.loop import Trained, train
 from tlaudit.training.state import SavedState
-from tlaudit.training.steps import StepFile
+from tlaudit.training.steps import StepFile, refuse_strange
 from tlaudit.training.together import unmatched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -35,6 +35,23 @@ if TYPE_CHECKING:
     from tlaudit.repair.places import Places
 
 log = logging.getLogger(__name__)
+
+
+def refuse_strange_steps(places: Places, names: Sequence[str]) -> None:
+    """Find out before the work starts that a file for the steps of a training holds something else.
+
+    Args:
+        places: What is written where.
+        names: Of the networks that will be made.
+
+    Raises:
+        UsageError: If one does.
+        DataError: If one cannot be read.
+    """
+    for name in names:
+        steps = places.steps_of(name, names)
+        if steps is not None:
+            refuse_strange(steps)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,13 @@ TASK = "cross_entropy"
 SUFFIXES = (".csv", ".jsonl")
 _COLUMNS = ("step", "epoch", "images", "learning_rate", "loss")
 _LAST_COLUMNS = ("gradient_norm", "penalty_ratio")
+
+_BEGINNINGS = {
+    ".csv": f"{','.join(_COLUMNS)},".encode(),
+    ".jsonl": f"{json.dumps(dict.fromkeys(_COLUMNS[:3], 1))[:-1]}, ".encode(),
+}
+"""What such files begin with, whole numbers taken for 1."""
+_LONGEST_BEGINNING = 200
 
 Cell = int | float | None
 
@@ -101,6 +109,36 @@ class Trained:
     stopped: bool
 
 
+def refuse_strange(path: Path) -> None:
+    """Find out before the work starts that a file holds something else than what the steps of a training did.
+
+    Args:
+        path: File that ends in ``.csv`` or ``.jsonl``. Only how it begins is looked at, which may be torn off anywhere.
+
+    Raises:
+        UsageError: If it holds something else.
+        DataError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            found = re.sub(rb"\d+", b"1", file.readline(_LONGEST_BEGINNING))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _failed(path, error) from None
+    beginning = _BEGINNINGS[path.suffix]
+    if not found.startswith(beginning) and not beginning.startswith(found):
+        raise _strange(path)
+
+
+def _strange(path: Path) -> UsageError:
+    return UsageError(f"{path}: expected what the steps of this training did; name another file, or remove it")
+
+
+def _failed(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: what the steps did cannot be written: {error.strerror or error}")
+
+
 class StepFile:
     """A file with a row for each step, as CSV or as a JSON object a line; steps and epochs are counted from 1.
 
@@ -115,11 +153,12 @@ class StepFile:
             path: File that ends in ``.csv`` or ``.jsonl``.
 
         Raises:
-            UsageError: If it ends otherwise, or cannot be written.
+            UsageError: If it ends otherwise, holds something else than such rows, or cannot be written.
         """
         if path.suffix not in SUFFIXES:
             raise UsageError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}, for what each step did")
         refuse_unwritable(path)
+        refuse_strange(path)
         self._path, self._is_csv = path, path.suffix == ".csv"
         self._file: io.FileIO | None = None
         self._terms: tuple[str, ...] | None = None
@@ -134,6 +173,8 @@ class StepFile:
             UsageError: If the file holds something else than such rows.
             DataError: If it cannot be read or written.
         """
+        # Hours may have passed since it was looked at.
+        refuse_strange(self._path)
         try:
             content = self._path.read_bytes() if step and self._path.exists() else b""
             kept, rows = self._kept(content, step)
@@ -143,7 +184,7 @@ class StepFile:
             self._file.truncate(kept)
             self._file.seek(kept)
         except OSError as error:
-            raise self._failed(error) from None
+            raise _failed(self._path, error) from None
         if rows < step:
             log.warning("%s: has rows of %d of the first %d steps; it goes on from there", self._path, rows, step)
 
@@ -166,7 +207,7 @@ class StepFile:
         names = tuple(next(csv.reader([line.decode("utf-8", "replace")])))
         first, last = len(_COLUMNS), len(names) - len(_LAST_COLUMNS)
         if (names[:first], names[last:]) != (_COLUMNS, _LAST_COLUMNS):
-            raise self._strange()
+            raise _strange(self._path)
         return names[first:last]
 
     def _number(self, line: bytes) -> int:
@@ -174,12 +215,7 @@ class StepFile:
         try:
             return int(line.split(b",", 1)[0]) if self._is_csv else int(json.loads(line)["step"])
         except (ValueError, KeyError, TypeError):
-            raise self._strange() from None
-
-    def _strange(self) -> UsageError:
-        return UsageError(
-            f"{self._path}: expected what the steps of this training did; name another file, or remove it"
-        )
+            raise _strange(self._path) from None
 
     def write(self, step: Step) -> None:
         """Add a row, whole or not at all; it outlives the end of this process, but not that of the machine: see `sync`.
@@ -195,7 +231,7 @@ class StepFile:
             self._terms = tuple(step.losses)
             lines.append(_csv_line([*_COLUMNS, *self._terms, *_LAST_COLUMNS]))
         if self._terms is not None and self._terms != tuple(step.losses):
-            raise self._strange()
+            raise _strange(self._path)
         row: dict[str, Cell] = {
             "step": step.number + 1,
             "epoch": step.epoch + 1,
@@ -210,7 +246,7 @@ class StepFile:
         try:
             _write_whole(self._file, "".join(lines).encode())
         except OSError as error:
-            raise self._failed(error) from None
+            raise _failed(self._path, error) from None
 
     def sync(self) -> None:
         """See to it that the rows so far outlive the end of the machine.
@@ -222,7 +258,7 @@ class StepFile:
             try:
                 os.fsync(self._file.fileno())
             except OSError as error:
-                raise self._failed(error) from None
+                raise _failed(self._path, error) from None
 
     def close(self) -> None:
         """Close the file; rows can be written again after another `begin`.
@@ -235,10 +271,7 @@ class StepFile:
             try:
                 file.close()
             except OSError as error:
-                raise self._failed(error) from None
-
-    def _failed(self, error: OSError) -> DataError:
-        return DataError(f"{self._path}: what the steps did cannot be written: {error.strerror or error}")
+                raise _failed(self._path, error) from None
 
 
 def _write_whole(file: io.FileIO, content: bytes) -> None:
