@@ -113,6 +113,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_is_seen_otherwise_is_looked_at(world, explained, change):
     run(world)

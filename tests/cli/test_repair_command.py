@@ -156,6 +156,7 @@ def test_goes_on_where_it_was_stopped(world, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.state"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

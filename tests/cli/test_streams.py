@@ -70,6 +70,7 @@ def test_people_are_shown_what_their_encoding_can_hold(foreign, encoding):
     assert "\\u0436" in ran.stdout.decode(encoding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VERDICT_FORMATS)
 @pytest.mark.parametrize(("limit", "code"), [(0.2, 0), (0.05, 1)])
 def test_a_reader_that_goes_away_changes_nothing(report, tmp_path, name, limit, code):

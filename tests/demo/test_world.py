@@ -23,6 +23,8 @@ from tlaudit.errors import InstallationError
 from tlaudit.models.preprocess import Normalizer
 from tlaudit.results import AuditReport
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -98,6 +98,7 @@ class Worked(nn.Module):
         return self.fc(self.rectify(self.first(x)).mean(dim=(2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_agrees_with_pytorch_grad_cam(family):
     side = SIDES.get(family, 96)
@@ -129,6 +130,7 @@ def test_agrees_where_images_are_not_square(family, size):
     np.testing.assert_allclose(as_the_library_scales(ours.maps, size), theirs, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", architecture_names())
 def test_every_classifier_has_a_layer_with_a_grid(name):
     blueprint, family = torchvision_blueprint(name, {}), family_of(name)

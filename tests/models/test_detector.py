@@ -109,6 +109,7 @@ def a_lingering_result(pair, statuses, p_lo=0.3):
     return base.model_copy(update={"tables": {"classes": table}, "provenance": told})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.NAMES)
 def test_agrees_with_the_two_networks_in_one_pass(name):
     pair = pair_of(name)

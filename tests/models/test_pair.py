@@ -55,6 +55,7 @@ def same(first, second):
     return all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.SMALL.values())
 def test_hybrid_of_every_family(name):
     head = family_of(name).heads[0]

@@ -246,7 +246,7 @@ def spawned(tmp_path_factory):
     return of
 
 
-CASES = [(3, 8), (3, 3), pytest.param((2, 5), marks=pytest.mark.slow)]
+CASES = [pytest.param(case, marks=pytest.mark.slow) for case in ((3, 8), (3, 3), (2, 5))]
 
 
 @pytest.fixture(params=CASES, ids=lambda given: f"{given[1]} in {given[0]}")
