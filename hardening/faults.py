@@ -44,7 +44,7 @@ INJECTIONS: dict[str, Inject] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hardening.faults", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="faults of each kind a command (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="faults of each kind a command (default %(default)s)")
     parser.add_argument("--only", action="append", choices=INJECTIONS, metavar="NAME", help="repeatable: %(choices)s")
     parser.add_argument("--command", action="append", metavar="NAME", help="repeatable; default all that write")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default %(default)s)")
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun, outcomes, idle = time.monotonic(), [], []
     with tempfile.TemporaryDirectory(prefix="tlaudit-faults-") as folder:
         place = world.build(Path(folder) / "world")
-        sys.stdout.write(f"{'injection':12}{'command':14}{'injected':>10}{'survived':>10}{'lost':>8}\n")
+        sys.stdout.write(f"{'injection':14}{'command':14}{'injected':>10}{'survived':>10}{'lost':>8}\n")
         for name in options.only or INJECTIONS:
             found = INJECTIONS[name](place, chosen, options.rounds, options.seed)
             # Not every kind touches a command that was chosen, but every kind touches some.
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _row(injection: str, command: str, outcomes: Sequence[Outcome]) -> str:
     injected, survived = (sum(getattr(one, name) for one in outcomes) for name in ("injected", "survived"))
-    return f"{injection:12}{command:14}{injected:10}{survived:10}{injected - survived:8}\n"
+    return f"{injection:14}{command:14}{injected:10}{survived:10}{injected - survived:8}\n"
 
 
 if __name__ == "__main__":

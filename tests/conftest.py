@@ -51,6 +51,7 @@ def no_cache():
 def logging_as_it_was():
     """The command line sets up logging for its process; here many commands share one."""
     root, ours = logging.getLogger(), logging.getLogger("tlaudit")
+    ours.setLevel(logging.NOTSET)  # what a whole module shares may have run commands before this
     handlers, levels = list(root.handlers), (root.level, ours.level)
     yield
     root.handlers[:] = handlers

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import pickletools
 import struct
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from .contents import composed
@@ -138,7 +140,7 @@ def packed(files: Sequence[tuple[str, bytes]], *, deflated: bool = False) -> byt
 def _archive(data: bytes, most: int, dice: random.Random, donors: Sequence[bytes], by_bytes: Any) -> bytes:
     try:
         files = members(data)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError, KeyError):
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, RuntimeError, OSError, EOFError, KeyError):
         return by_bytes(data, most)  # type: ignore[no-any-return]
     programs = [number for number, (name, _) in enumerate(files) if name.endswith(_PROGRAM)]
     if programs and dice.random() < 0.85:
@@ -167,6 +169,8 @@ def program(data: bytes, dice: random.Random, donors: Sequence[bytes], by_bytes:
     if len(pieces) < 2 or dice.random() < 0.05:
         return by_bytes(data, len(data) + 64)  # type: ignore[no-any-return]
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
+        if len(pieces) < 2:
+            break  # the others were taken out
         at, what = dice.randrange(1, len(pieces)), dice.randrange(12)
         telling = [number for number, piece in enumerate(pieces) if piece[:1] in _TELLING]
         if what < 8 and telling:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hardening.outcomes import Outcome
+from hardening.outcomes import Outcome, left
 from hardening.trial import LONGEST, Trial, trials
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ def end(trial: Trial, number: signal.Signals) -> None:
         return
     os.kill(process.pid, number)
     status = process.wait(LONGEST)
+    if status == 0:
+        # It had just done its work: all of it has to be there.
+        trial.count(left(folder, trial.command, trial.reference))
+        return
     faults = [] if status == -number else [f"{trial.command.name}: ends with {status} after {number.name}"]
     faults += trial.after(folder, process, older=False)
     trial.count([*faults, *trial.again(folder)])
