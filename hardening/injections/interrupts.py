@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 LINE = "tlaudit: interrupted"
 _READY = (
-    "import sys; from tlaudit.__main__ import main; sys.argv[0] = 'tlaudit'; sys.stdout.write('.'); sys.stdout.flush();"
-    "main()"
+    "import sys; from tlaudit.__main__ import interrupts, main; sys.argv[0] = 'tlaudit'; interrupts.listen();"
+    "sys.stdout.write('.'); sys.stdout.flush(); main()"
 )
 """What the console script does; it says when its first line is over, before which Python itself answers signals."""
 
