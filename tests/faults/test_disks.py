@@ -12,7 +12,6 @@ import torch
 
 import faulted
 from commanded import command, refused
-from gated import a_check, an_audit, number
 from tlaudit import files
 from tlaudit.cache.entry import Entry
 from tlaudit.cache.store import Cache
@@ -200,20 +199,10 @@ def test_a_folder_for_runs_cannot_be_made(tmp_path, monkeypatch):
 # Commands
 
 
-@pytest.fixture
-def audited(tmp_path):
-    """A report, and a policy it keeps."""
-    check = a_check("lingering", number("lingering.fraction", 0.5, low=0.4, high=0.6))
-    (tmp_path / "audit.json").write_text(an_audit(check).to_json(), encoding="utf-8")
-    rule = '[[policy.rules]]\nmetric = "lingering.fraction"\nmax = 1.0\nseverity = "error"\n'
-    (tmp_path / "policy.toml").write_text(rule, encoding="utf-8")
-    return ["gate", tmp_path / "audit.json", "--policy", tmp_path / "policy.toml", "--first-release", "-q"]
-
-
-def test_one_file_finds_no_room_and_the_other_is_written(tmp_path, audited):
+def test_one_file_finds_no_room_and_the_other_is_written(tmp_path, judging):
     with faulted.small_disk(tmp_path / "disk", 8192) as place:
         (place / "gate.html").write_text("old")
-        ended = command(*audited, "-o", place / "gate.json", "--report", place / "gate.html")
+        ended = command(*judging, "-o", place / "gate.json", "--report", place / "gate.html")
         refused(3, ended, rf"gate\.html: cannot be written: ({FULL})")
         assert json.loads((place / "gate.json").read_text())["outcome"] == "pass"
         assert (place / "gate.html").read_text() == "old"
@@ -221,14 +210,14 @@ def test_one_file_finds_no_room_and_the_other_is_written(tmp_path, audited):
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_failing_disk_leaves_the_old_result(tmp_path, audited, monkeypatch, call):
+def test_a_failing_disk_leaves_the_old_result(tmp_path, judging, monkeypatch, call):
     def failing(*_, **__):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     (tmp_path / "gate.json").write_text("old")
     before = sorted(path.name for path in tmp_path.iterdir())
     monkeypatch.setattr(os, call, failing)
-    refused(3, command(*audited, "-o", tmp_path / "gate.json"), r"gate\.json: cannot be written: Input/output error")
+    refused(3, command(*judging, "-o", tmp_path / "gate.json"), r"gate\.json: cannot be written: Input/output error")
     assert (tmp_path / "gate.json").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 

@@ -15,7 +15,6 @@ from PIL import Image
 import faulted
 import tiny
 from commanded import command, refused
-from gated import a_check, an_audit, number
 from tlaudit.cache.entry import Entry
 from tlaudit.cache.store import Cache
 from tlaudit.checks.stress_runs import refuse_runs
@@ -25,16 +24,6 @@ from tlaudit.data.rows import RowFile
 from tlaudit.errors import DataError, UsageError
 from tlaudit.files import write_atomically
 from tlaudit.training.steps import Step, StepFile
-
-
-@pytest.fixture
-def judging(tmp_path):
-    """A command that takes a fraction of a second: a report, and a policy it keeps."""
-    check = a_check("lingering", number("lingering.fraction", 0.5, low=0.4, high=0.6))
-    (tmp_path / "audit.json").write_text(an_audit(check).to_json(), encoding="utf-8")
-    rule = '[[policy.rules]]\nmetric = "lingering.fraction"\nmax = 1.0\nseverity = "error"\n'
-    (tmp_path / "policy.toml").write_text(rule, encoding="utf-8")
-    return ["gate", tmp_path / "audit.json", "--policy", tmp_path / "policy.toml", "--first-release", "-q"]
 
 
 def test_a_read_only_place_is_refused_and_what_is_there_stays(tmp_path, judging, monkeypatch):
